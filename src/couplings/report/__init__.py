@@ -1,0 +1,11 @@
+"""Pictures of runs and of couplings, written as PNG files.
+
+Importing this package needs matplotlib (``pip install 'couplings[report]'``).
+"""
+
+from couplings.report.comparison import Entry, comparison, markdown_table
+from couplings.report.coupling import coupling_picture
+from couplings.report.curves import curves
+from couplings.report.embedding import embedding_map
+
+__all__ = ["Entry", "comparison", "coupling_picture", "curves", "embedding_map", "markdown_table"]

@@ -1,0 +1,123 @@
+"""Losses side by side, next to raw pixels and an untrained encoder."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from couplings.report.style import BLUE, INK, QUIET, VERMILION, canvas, grid
+
+MEASURES = ("kNN (k = 20)", "linear probe, all labels", "linear probe, 10 labels a class")
+_HEADINGS = ("kNN", "linear", "10 labels a class")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a comparison: three accuracies in [0, 1] for every seed.
+
+    Args:
+        name: what was measured.
+        scores: one (kNN, linear, ten-label) triple a seed, at least one.
+        baseline: True for raw pixels and for an untrained encoder.
+        marked: True if the row falls short and has to be marked.
+    """
+
+    name: str
+    scores: tuple[tuple[float, float, float], ...]
+    baseline: bool = False
+    marked: bool = False
+
+    def mean(self, measure: int) -> float:
+        """Mean over the seeds of one of the three measures."""
+        return statistics.fmean(score[measure] for score in self.scores)
+
+    def spread(self, measure: int) -> float:
+        """Sample standard deviation over the seeds; 0 for one seed."""
+        values = [score[measure] for score in self.scores]
+        return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def comparison(entries: Sequence[Entry], path: str | os.PathLike[str], title: str, note: str = "") -> None:
+    """Draw one dot a seed and the mean with its spread, for each measure, into a PNG.
+
+    Args:
+        entries: top to bottom; the baselines also become vertical lines through every panel.
+        path: the PNG to write.
+        title: printed above the panels.
+        note: printed small below them.
+
+    Raises:
+        ValueError: if there is no entry.
+
+    Example:
+        >>> rows = [Entry("raw pixels", ((0.9, 0.91, 0.8),), baseline=True)]
+        >>> rows += [Entry("infonce", ((0.95, 0.97, 0.9),))]
+        >>> comparison(rows, "comparison.png", "Digits")  # doctest: +SKIP
+    """
+    if not entries:
+        raise ValueError("entries: none came; give at least one row to compare")
+    with canvas(path, (11.0, 1.7 + 0.42 * len(entries)), title) as figure:
+        panels = figure.subplots(1, len(MEASURES), sharey=True)
+        for measure, axes in enumerate(panels):
+            _draw(axes, entries, measure)
+        names = [f"{entry.name} *" if entry.marked else entry.name for entry in entries]
+        panels[0].set_yticks(range(len(entries)), names)
+        panels[0].set_ylim(len(entries) - 0.4, -0.6)
+        figure.supxlabel(note, fontsize=8.5, color=QUIET, x=0.01, ha="left")
+
+
+def _draw(axes: Axes, entries: Sequence[Entry], measure: int) -> None:
+    for row, entry in enumerate(entries):
+        mean, spread = 100 * entry.mean(measure), 100 * entry.spread(measure)
+        colour = QUIET if entry.baseline else VERMILION if entry.marked else BLUE
+        seeds = [100 * score[measure] for score in entry.scores]
+        axes.plot(seeds, [row + 0.24] * len(seeds), "o", markersize=3.5, markerfacecolor="none", color=colour)
+        marker = "s" if entry.baseline else "D" if entry.marked else "o"
+        axes.errorbar(
+            mean, row, xerr=spread, fmt=marker, color=colour, markersize=7, capsize=3, linewidth=1.6
+        )
+        axes.annotate(
+            f"{mean:.1f}",
+            (mean, row),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8.5,
+            color=INK,
+        )
+        if entry.baseline:
+            axes.axvline(mean, color=QUIET, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
+    axes.set(title=MEASURES[measure], xlabel="test accuracy, %")
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.12)
+    grid(axes, "x")
+
+
+def markdown_table(entries: Sequence[Entry]) -> str:
+    """The comparison as a markdown table of mean +- spread in percent; marked rows carry an asterisk.
+
+    Example:
+        >>> print(markdown_table([Entry("infonce", ((0.95, 0.97, 0.9), (0.95, 0.98, 0.92)))]))
+        | | kNN | linear | 10 labels a class |
+        |---|---|---|---|
+        | infonce | 95.0 ± 0.0 | 97.5 ± 0.7 | 91.0 ± 1.4 |
+    """
+    lines = ["| | " + " | ".join(_HEADINGS) + " |", "|---" * 4 + "|"]
+    for entry in entries:
+        name = f"{entry.name} \\*" if entry.marked else entry.name
+        lines.append(f"| {name} | " + " | ".join(cells(entry)) + " |")
+    return "\n".join(lines)
+
+
+def cells(entry: Entry) -> tuple[str, ...]:
+    """The three accuracies of a row as text in percent, with the spread where there are several seeds."""
+    return tuple(_cell(entry, measure) for measure in range(len(MEASURES)))
+
+
+def _cell(entry: Entry, measure: int) -> str:
+    mean = f"{100 * entry.mean(measure):.1f}"
+    return mean if len(entry.scores) == 1 else f"{mean} ± {100 * entry.spread(measure):.1f}"

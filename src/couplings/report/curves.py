@@ -1,0 +1,87 @@
+"""Loss and geometry of the embedding over the training steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from couplings.report.style import BLUE, QUIET, canvas, grid
+
+
+@dataclass(frozen=True)
+class _Panel:
+    key: str
+    title: str
+    unit: str
+
+
+_PANELS = (
+    _Panel("loss", "Loss", "nats"),
+    _Panel("alignment", "Alignment (lower: positives closer)", "mean squared distance, 0 to 4"),
+    _Panel("uniformity", "Uniformity (lower: more spread out)", "log mean exp(-2 d²), nats"),
+    _Panel("plan_entropy", "Entropy of the plan", "nats"),
+)
+
+
+def curves(
+    metrics: Sequence[Mapping[str, float]], path: str | os.PathLike[str], title: str = "Training curves"
+) -> None:
+    """Draw loss, alignment, uniformity and plan entropy over the steps into a PNG.
+
+    Args:
+        metrics: one mapping a recorded step with the key ``"step"`` and any of ``"loss"``, ``"alignment"``,
+            ``"uniformity"``, ``"plan_entropy"``; a record may lack some of them.
+        path: the PNG to write.
+        title: printed above the panels.
+
+    Raises:
+        ValueError: if no record holds any of the four quantities.
+
+    Example:
+        >>> records = [{"step": t, "loss": 5 / t, "alignment": 1 / t} for t in range(1, 30)]
+        >>> curves(records, "curves.png")  # doctest: +SKIP
+    """
+    panels = [panel for panel in _PANELS if any(panel.key in record for record in metrics)]
+    if not panels:
+        wanted = ", ".join(panel.key for panel in _PANELS)
+        raise ValueError(
+            f"metrics: {len(metrics)} records came and none has any of {wanted}; nothing to draw"
+        )
+    rows = (len(panels) + 1) // 2
+    with canvas(path, (9.0, 0.6 + 2.6 * rows), title) as figure:
+        grids = figure.subplots(rows, 2, squeeze=False).ravel()
+        for axes, panel in zip(grids, panels, strict=False):
+            _draw(axes, panel, metrics)
+        for axes in grids[len(panels) :]:
+            axes.set_visible(False)
+
+
+def _draw(axes: Axes, panel: _Panel, metrics: Sequence[Mapping[str, float]]) -> None:
+    points = [(record["step"], record[panel.key]) for record in metrics if panel.key in record]
+    steps, values = np.asarray(points, dtype=float).T
+    smooth = _smooth(values)
+    if smooth is not values:
+        axes.plot(steps, values, color=QUIET, linewidth=0.8, alpha=0.5)
+    axes.plot(steps, smooth, color=BLUE, linewidth=1.8)
+    axes.plot(steps[-1], smooth[-1], "o", color=BLUE, markersize=4)
+    axes.annotate(
+        f"{smooth[-1]:.3g}", (steps[-1], smooth[-1]), xytext=(4, 5), textcoords="offset points", ha="right"
+    )
+    axes.set(title=panel.title, xlabel="training step", ylabel=panel.unit)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    grid(axes, "y")
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """A centred running median over about 5 % of the records; short series are left as they are."""
+    width = 2 * (len(values) // 40) + 1
+    if width < 3:
+        return values
+    padded = np.pad(values, width // 2, mode="edge")
+    median = np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
+    return np.asarray(median)
