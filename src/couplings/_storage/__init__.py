@@ -1,0 +1,1 @@
+"""Where dot products and logits live: the one seam between what is computed and how it is stored."""

@@ -1,0 +1,50 @@
+"""Logits as one n x m matrix: the reference that every other storage must agree with.
+
+Solvers and couplings use nothing but these verbs; another storage that offers them (tiles recomputed from the
+embeddings, say) takes its place without a change elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROWS, COLS = 0, 1
+"""Which side a vector belongs to. A reduction *for* the rows runs over the columns."""
+
+
+def spread(vector: Tensor, side: int) -> Tensor:
+    """A side's vector, shaped to broadcast over the matrix."""
+    return vector[:, None] if side == ROWS else vector[None, :]
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Logits (n, m), minus infinity where masked."""
+
+    logits: Tensor
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """The tensors that gradients are returned for."""
+        return (self.logits,)
+
+    @staticmethod
+    def from_leaves(*leaves: Tensor) -> Dense:
+        """The inverse of `leaves`."""
+        return Dense(*leaves)
+
+    def seen_from(self, side: int) -> Tensor:
+        """The logits with `side` first: (side, other)."""
+        return self.logits if side == ROWS else self.logits.T
+
+    def reduce(self, h: Callable[..., Tensor], side: int, *, others: tuple[Dense, ...] = ()) -> Tensor:
+        """For each entry of `side`, the sum over the other side of h(logits, *other logits)."""
+        return h(self.logits, *(o.logits for o in others)).sum(1 - side)
+
+    def kernel(self, f: Tensor, g: Tensor) -> Tensor:
+        """exp(f_i + g_j + logit_ij)."""
+        return torch.exp(f[:, None] + g[None, :] + self.logits)

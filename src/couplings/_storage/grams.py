@@ -1,0 +1,172 @@
+"""Dot products between rows and columns, from embeddings or from a matrix.
+
+A gram is all that scores know of the embeddings: dot products, squared norms, values at pairs in O(n d) and
+sub-blocks. Three kinds: shared keys, keys of its own a row, and a given matrix.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+class Gram(ABC):
+    """Dot products of n rows with m columns."""
+
+    own_columns: bool = False
+    """Whether each row has columns of its own, which no other row shares."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @abstractmethod
+    def dots(self) -> Tensor:
+        """All dot products, (n, m)."""
+
+    @abstractmethod
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """Squared norms of the rows (n, 1) and of the columns, (1, m) or (n, m)."""
+
+    @abstractmethod
+    def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Dot product and both squared norms at the pairs (i, j), without the matrix."""
+
+    @abstractmethod
+    def block(self, rows: Tensor, cols: Tensor) -> Gram:
+        """The gram of a sub-matrix."""
+
+    @abstractmethod
+    def gather(self, columns: Tensor) -> Gram:
+        """Each row against its own choice of columns (n, p)."""
+
+    @abstractmethod
+    def detach(self) -> Gram:
+        """The same numbers as constants."""
+
+
+def _sq(z: Tensor) -> Tensor:
+    return (z * z).sum(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class SharedKeys(Gram):
+    """Rows q (n, d) against keys k (m, d)."""
+
+    q: Tensor
+    k: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.q.shape[0], self.k.shape[0]
+
+    def dots(self) -> Tensor:
+        """One matrix product."""
+        return self.q @ self.k.T
+
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """(n, 1) and (1, m)."""
+        return _sq(self.q)[:, None], _sq(self.k)[None, :]
+
+    def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """O(pairs d)."""
+        q, k = self.q[i], self.k[j]
+        return (q * k).sum(-1), _sq(q), _sq(k)
+
+    def block(self, rows: Tensor, cols: Tensor) -> Gram:
+        """Rows and keys picked by index."""
+        return SharedKeys(self.q[rows], self.k[cols])
+
+    def gather(self, columns: Tensor) -> Gram:
+        """Keys picked for each row."""
+        return OwnKeys(self.q, self.k[columns])
+
+    def detach(self) -> Gram:
+        """Constants."""
+        return SharedKeys(self.q.detach(), self.k.detach())
+
+
+@dataclass(frozen=True, eq=False)
+class OwnKeys(Gram):
+    """Rows q (n, d), each against its own keys k (n, m, d)."""
+
+    q: Tensor
+    k: Tensor
+    own_columns = True
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and keys a row."""
+        return self.k.shape[0], self.k.shape[1]
+
+    def dots(self) -> Tensor:
+        """One batched matrix-vector product."""
+        return (self.k @ self.q[:, :, None]).squeeze(-1)
+
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """(n, 1) and (n, m)."""
+        return _sq(self.q)[:, None], _sq(self.k)
+
+    def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """O(pairs d)."""
+        q, k = self.q[i], self.k[i, j]
+        return (q * k).sum(-1), _sq(q), _sq(k)
+
+    def block(self, rows: Tensor, cols: Tensor) -> Gram:
+        """Rows and key positions picked by index."""
+        return OwnKeys(self.q[rows], self.k[rows][:, cols])
+
+    def gather(self, columns: Tensor) -> Gram:
+        """Key positions picked for each row."""
+        return OwnKeys(self.q, self.k.take_along_dim(columns[:, :, None], dim=1))
+
+    def detach(self) -> Gram:
+        """Constants."""
+        return OwnKeys(self.q.detach(), self.k.detach())
+
+
+@dataclass(frozen=True, eq=False)
+class GivenDots(Gram):
+    """A matrix (n, m) in place of dot products; unit norms unless given."""
+
+    matrix: Tensor
+    q_sq: Tensor | None = None
+    k_sq: Tensor | None = None
+    own_columns: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def dots(self) -> Tensor:
+        """The matrix."""
+        return self.matrix
+
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """As given, or ones."""
+        one = self.matrix.new_ones((1, 1))
+        return (one if self.q_sq is None else self.q_sq), (one if self.k_sq is None else self.k_sq)
+
+    def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Entries of the matrix."""
+        q_sq, k_sq = (v.expand(self.shape) for v in self.norms())
+        return self.matrix[i, j], q_sq[i, j], k_sq[i, j]
+
+    def block(self, rows: Tensor, cols: Tensor) -> Gram:
+        """Rows and columns picked by index."""
+        q_sq, k_sq = (v.expand(self.shape)[rows][:, cols] for v in self.norms())
+        return GivenDots(self.matrix[rows][:, cols], q_sq, k_sq, self.own_columns)
+
+    def gather(self, columns: Tensor) -> Gram:
+        """Entries picked for each row."""
+        q_sq, k_sq = (v.expand(self.shape).gather(1, columns) for v in self.norms())
+        return GivenDots(self.matrix.gather(1, columns), q_sq, k_sq, own_columns=True)
+
+    def detach(self) -> Gram:
+        """Constants."""
+        return GivenDots(self.matrix.detach(), self.q_sq, self.k_sq, self.own_columns)

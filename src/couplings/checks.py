@@ -1,0 +1,111 @@
+"""Validation of what users hand in, and the one switch that turns the hot-path part of it off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .errors import InvalidInput
+
+_enabled = True
+
+
+def set_checks(enabled: bool) -> None:
+    """Switch the checks that read tensor values (NaN, inf, zero rows, empty mask rows) on or off.
+
+    They cost one small reduction and one device synchronisation a call. Shapes, dtypes and options
+    are always checked.
+
+    Example:
+        >>> import couplings
+        >>> couplings.set_checks(False)
+        >>> couplings.set_checks(True)
+    """
+    global _enabled
+    _enabled = enabled
+
+
+def checks_enabled() -> bool:
+    """Whether checks that read tensor values are on (the default)."""
+    return _enabled
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InvalidInput(message)` unless the condition holds."""
+    if not condition:
+        raise InvalidInput(message)
+
+
+def positive(name: str, value: float | Tensor, *, zero: bool = False) -> None:
+    """`value` must be a number above zero (or zero, with `zero=True`); infinity is allowed, NaN is not."""
+    if isinstance(value, Tensor):
+        require(value.numel() == 1, f"{name} must be a number, got a tensor of shape {tuple(value.shape)}")
+        if not _enabled:
+            return
+    number = float(value)
+    bound = ">= 0" if zero else "> 0"
+    ok = not math.isnan(number) and (number > 0 or (zero and number == 0))
+    require(ok, f"{name} must be {bound}, got {number:g}")
+
+
+def finite_positive(name: str, value: float | Tensor) -> None:
+    """`value` must be a finite number above zero."""
+    positive(name, value)
+    if not isinstance(value, Tensor):
+        require(math.isfinite(value), f"{name} must be finite, got {value:g}")
+
+
+def fraction(name: str, value: float) -> None:
+    """`value` must lie in [0, 1)."""
+    require(0 <= value < 1, f"{name} must be in [0, 1), got {value:g}")
+
+
+def count(name: str, value: int) -> None:
+    """`value` must be an integer, zero or more."""
+    require(isinstance(value, int) and value >= 0, f"{name} must be an integer >= 0, got {value!r}")
+
+
+def matrix(name: str, z: Tensor, dims: int = 2) -> None:
+    """`z` must be a floating-point tensor with `dims` dimensions and at least one entry in each."""
+    require(isinstance(z, Tensor), f"{name} must be a torch.Tensor, got {type(z).__name__}")
+    wanted = "(n, d)" if dims == 2 else "(n, k, d)"
+    require(z.dim() == dims, f"{name} must have shape {wanted}, got {tuple(z.shape)}")
+    require(z.is_floating_point(), f"{name} must be floating point, got {z.dtype}: call .float() on it")
+    require(z.numel() > 0, f"{name} is empty: shape {tuple(z.shape)}; pass at least one row and one column")
+
+
+def same_shape(names: Sequence[str], tensors: Sequence[Tensor]) -> None:
+    """All tensors must have the shape of the first."""
+    for name, z in zip(names[1:], tensors[1:], strict=True):
+        require(
+            z.shape == tensors[0].shape,
+            f"{name} has shape {tuple(z.shape)} but {names[0]} has {tuple(tensors[0].shape)}: "
+            "views are rows of the same samples, with equal n and d",
+        )
+
+
+def rows_usable(name: str, z: Tensor, *, zero: bool) -> None:
+    """Every row must be finite and, unless `zero` is allowed, have a norm above zero (one reduction, one sync)."""
+    if not _enabled:
+        return
+    norms = torch.linalg.vector_norm(z.detach(), dim=-1)
+    usable = norms.isfinite() if zero else norms.isfinite() & (norms > 0)
+    if not usable.all():
+        raise InvalidInput(_bad_row(name, z.detach(), int((~usable.flatten()).nonzero()[0])))
+
+
+def _bad_row(name: str, z: Tensor, row: int) -> str:
+    values = z.reshape(-1, z.shape[-1])[row]
+    if values.isnan().any():
+        return f"{name} holds NaN (first in row {row}): look for a division by zero or an overflow before the loss"
+    if not values.isfinite().all():
+        return f"{name} holds inf (first in row {row}): the encoder overflowed; lower the learning rate or use float32"
+    if not values.any():
+        return (
+            f"{name} has a zero vector (row {row}), which has no direction: drop the row, "
+            "or pass normalize=False to use raw inner products"
+        )
+    return f"the norm of row {row} of {name} overflows {z.dtype}: scale the embeddings down"

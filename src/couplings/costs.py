@@ -1,0 +1,115 @@
+"""How alike two embeddings are, as a pointwise function of their dot product and squared norms.
+
+A score is large where two embeddings are alike; a cost enters as its negative. Because each score is a
+pointwise function h(<q, k>, |q|^2, |k|^2), one matrix product serves all of them and gradients reach the
+norms too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .checks import finite_positive, require
+
+
+class Cost(Protocol):
+    """Anything with this method can be passed as `cost=`."""
+
+    def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+        """Scores from dot products (..., n, m), squared norms (n, 1) and (1, m) or (n, m)."""
+        ...
+
+
+def _squared_distance(dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+    return q_sq + k_sq - 2 * dot
+
+
+@dataclass(frozen=True)
+class InnerProduct:
+    """s = <q, k>: the cosine when rows have unit norm, as they do inside a normalising loss."""
+
+    def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+        """The dot products as they are."""
+        return dot
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """s = <q, k> / (|q| |k|), in [-1, 1], whatever the norms."""
+
+    def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+        """Cosines of the angles."""
+        return dot * (q_sq * k_sq).rsqrt()
+
+
+@dataclass(frozen=True)
+class SquaredEuclidean:
+    """s = -|q - k|^2; on the unit sphere 2 <q, k> - 2."""
+
+    def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+        """Minus the squared distances."""
+        return -_squared_distance(dot, q_sq, k_sq)
+
+
+@dataclass(frozen=True)
+class ExpSquaredEuclidean:
+    """s = -exp(|q - k|^2 - kappa), the "new cost" of HCL-OT.
+
+    kappa is a scale of reg in disguise: (kappa, reg) and (0, reg e^kappa) give the same plan.
+    """
+
+    kappa: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(math.isfinite(self.kappa), f"kappa must be finite, got {self.kappa:g}")
+
+    def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+        """Minus the exponential costs."""
+        return -torch.exp(_squared_distance(dot, q_sq, k_sq) - self.kappa)
+
+
+@dataclass(frozen=True)
+class RBF:
+    """s = exp(-t |q - k|^2), in (0, 1]: a similarity already, so it enters with its own sign."""
+
+    t: float = 2.0
+
+    def __post_init__(self) -> None:
+        finite_positive("t", self.t)
+
+    def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+        """Gaussian similarities."""
+        return torch.exp(-self.t * _squared_distance(dot, q_sq, k_sq))
+
+
+@dataclass(frozen=True)
+class DistancePower:
+    """s = -d^p with d^2 = |q - k|^2 / 2, which is 1 - cosine on the unit sphere (alpha-CL's distance)."""
+
+    p: float = 2.0
+
+    def __post_init__(self) -> None:
+        finite_positive("p", self.p)
+
+    def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+        """Minus the powered distances; rounding below zero is cut off."""
+        return -(_squared_distance(dot, q_sq, k_sq) / 2).clamp_min(0).pow(self.p / 2)
+
+
+def resolve(cost: str | Cost, known: Mapping[str, Cost]) -> Cost:
+    """The cost of that name, or the object itself when it has a `score` method."""
+    if isinstance(cost, str):
+        close = difflib.get_close_matches(cost, known, n=1)
+        hint = f": did you mean {close[0]!r}?" if close else f": choose from {sorted(known)} or pass an object"
+        require(cost in known, f"unknown cost {cost!r}{hint}")
+        return known[cost]
+    ok = callable(getattr(cost, "score", None))
+    require(ok, f"cost must be one of {sorted(known)} or an object with a score method, got {cost!r}")
+    return cost

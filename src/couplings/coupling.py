@@ -1,0 +1,158 @@
+"""A solved coupling: scores, two potentials, and what can be asked of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ._storage.dense import COLS, ROWS, Dense, spread
+from .errors import NotConverged
+from .rules import Rule
+from .scores import Scores
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Rows or columns of a problem: reference weights, and whether they constrain the plan."""
+
+    weights: Tensor
+    constrained: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """P_ij = a_i b_j phi(f_i + g_j + s_ij / temperature): n + m numbers, a matrix only when asked for.
+
+    Built by `couple`. Everything but `top` and `check` is differentiable.
+
+    Example:
+        >>> import torch
+        >>> from couplings import Scores, couple
+        >>> coupling = couple(Scores(torch.eye(3), temperature=0.5))
+        >>> coupling.plan().sum().item()
+        1.0
+        >>> round(coupling.entropy().item(), 4)
+        1.7665
+    """
+
+    scores: Scores
+    f: Tensor
+    g: Tensor
+    rule: Rule
+    sides: tuple[Side, Side]
+    softness: tuple[Tensor, Tensor]
+
+    @property
+    def a(self) -> Tensor:
+        """Reference weights of the rows, (n,)."""
+        return self.sides[ROWS].weights
+
+    @property
+    def b(self) -> Tensor:
+        """Reference weights of the columns, (m,)."""
+        return self.sides[COLS].weights
+
+    def detach(self) -> Coupling:
+        """The same coupling as a constant."""
+        softness = (self.softness[ROWS].detach(), self.softness[COLS].detach())
+        scores = self.scores.detach()
+        scores.__dict__["storage"] = Dense(self.scores.storage.logits.detach())  # not computed a second time
+        return replace(self, scores=scores, f=self.f.detach(), g=self.g.detach(), softness=softness)
+
+    def log_at(self, i: Tensor, j: Tensor) -> Tensor:
+        """log P at the pairs (i, j), any broadcastable index shapes, O(pairs d)."""
+        exponent = self.f[i] + self.g[j] + self.scores.at(i, j)
+        return torch.log(self.a[i]) + torch.log(self.b[j]) + self.rule.log_density(exponent)
+
+    def log_conditional_at(self, i: Tensor, j: Tensor) -> Tensor:
+        """log P(j | i) at the pairs (i, j)."""
+        return self.log_at(i, j) - torch.log(self.row_mass())[i]
+
+    @cached_property
+    def _density(self) -> Tensor:
+        """P_ij / a_i, (n, m)."""
+        return self.rule.density(self.scores.storage.logits + (self.f[:, None] + self.g)) * self.b
+
+    def plan(self) -> Tensor:
+        """The plan as a matrix, (n, m)."""
+        return self.a[:, None] * self._density
+
+    def conditional(self) -> Tensor:
+        """Rows of the plan rescaled to sum one, (n, m): the weights of each row's columns. Empty rows stay zero."""
+        mass = self._density.sum(1, keepdim=True)
+        return self._density / torch.where(mass > 0, mass, 1.0)
+
+    def row_mass(self) -> Tensor:
+        """P 1, (n,)."""
+        return self.a * self._density.sum(1)
+
+    def column_mass(self) -> Tensor:
+        """P^T 1, (m,): how much mass each column attracts; hubs stand out."""
+        return self.a @ self._density
+
+    def marginals(self) -> tuple[Tensor, Tensor]:
+        """(row mass, column mass)."""
+        return self.row_mass(), self.column_mass()
+
+    def apply(self, v: Tensor) -> Tensor:
+        """P v for v of shape (m,) or (m, k)."""
+        return spread(self.a, ROWS) * (self._density @ v) if v.dim() == 2 else self.a * (self._density @ v)
+
+    def expect(self, scores: Scores) -> Tensor:
+        """E_{P(.|i)}[other logits_ij] for each row, (n,); the mask of the plan decides the pairs."""
+        weights = self.conditional()
+        return (weights * torch.where(weights > 0, scores.unmasked(), 0.0)).sum(1)
+
+    def log_expect(self, scores: Scores) -> Tensor:
+        """log E_{P(.|i)}[exp(other logits_ij)] for each row, (n,): one log-sum-exp of added exponents."""
+        exponent = self.scores.storage.logits + (self.f[:, None] + self.g)
+        weights = self.rule.log_density(exponent) + torch.log(self.b)
+        return torch.logsumexp(weights + scores.unmasked(), 1) - torch.logsumexp(weights, 1)
+
+    def row_entropy(self) -> Tensor:
+        """Entropy of P(.|i) in nats, (n,); its exponential is the effective number of columns of the row."""
+        return torch.special.entr(self.conditional()).sum(1)
+
+    def entropy(self) -> Tensor:
+        """Entropy of the plan in nats: -sum P log P, P scaled to mass one."""
+        plan = self.plan()
+        return torch.special.entr(plan / plan.sum()).sum()
+
+    def top(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The k heaviest pairs: (mass, row, column), heaviest first."""
+        plan = self.plan().detach()
+        mass, where = plan.flatten().topk(min(k, plan.numel()))
+        return mass, where // plan.shape[1], where % plan.shape[1]
+
+    def error(self) -> Tensor:
+        """L1 distance of the constrained sides' mass from what their marginals ask for, 0-dim.
+
+        A `Fixed` side asks for its weights w, a `KL` side for w exp(-c potential), which is what optimality means.
+        """
+        total = self.f.new_zeros(())
+        for side, mass, potential, c in zip(self.sides, self.marginals(), (self.f, self.g), self.softness, strict=True):
+            if side.constrained:
+                total = total + (mass - side.weights * torch.exp(-c * potential)).abs().sum()
+        return total
+
+    def check(self, tol: float = 1e-3) -> Coupling:
+        """Return self if the marginals hold within `tol` (L1); the one call that synchronises and raises.
+
+        Raises:
+            NotConverged: with the error and what to do.
+        """
+        error = float(self.error().detach())
+        if not error <= tol:
+            raise NotConverged(
+                f"the plan's marginals are off by {error:.3g} (L1), tol is {tol:g}: run more sweeps, raise the "
+                "temperature, or relax a side with KL(rho)"
+            )
+        return self
+
+    @property
+    def empty_rows(self) -> int:
+        """How many rows carry no mass (only with `skip_empty=True`)."""
+        return int((self.row_mass() <= 0).sum())

@@ -1,0 +1,79 @@
+"""Whether any plan can meet the marginals under the mask, checked before a sweep is spent on it."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from .errors import CouplingWarning, Infeasible, InvalidInput
+from .masks import Mask
+
+
+def _admissible(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows and columns have at least one admissible pair with a side of positive weight."""
+    alive = logits > -torch.inf
+    return (alive & (b > 0)).any(1), (alive & (a > 0)[:, None]).any(0)
+
+
+def no_empty(logits: Tensor, a: Tensor, b: Tensor, rows: bool, cols: bool) -> None:
+    """Raise when a constrained row or column with mass has no admissible pair."""
+    if not (rows or cols) or (logits.max(1).values > -torch.inf).all() and not cols and (b > 0).all():
+        return
+    row_ok, col_ok = _admissible(logits, a, b)
+    for name, ok, weights, constrained in (("row", row_ok, a, rows), ("column", col_ok, b, cols)):
+        bad = ~ok & (weights > 0)
+        if constrained and bad.any():
+            first, total = int(bad.nonzero()[0]), int(bad.sum())
+            raise Infeasible(
+                f"the mask leaves {name} {first} no admissible pair ({total} such {name}s): drop them from the "
+                "batch, loosen ids, labels or mask, or pass skip_empty=True to give them zero mass"
+            )
+
+
+def without_empty(logits: Tensor, a: Tensor, b: Tensor, rows: bool, cols: bool) -> tuple[Tensor, Tensor]:
+    """Weights with the mass of empty constrained rows and columns moved to the others."""
+    row_ok, col_ok = _admissible(logits, a, b)
+    return (_moved(a, row_ok) if rows else a), (_moved(b, col_ok) if cols else b)
+
+
+def _moved(weights: Tensor, ok: Tensor) -> Tensor:
+    kept = weights * ok
+    if not kept.any():
+        raise Infeasible("the mask leaves no admissible pair at all: loosen ids, labels or mask")
+    return kept * (weights.sum() / kept.sum())
+
+
+def same_mass(a: Tensor, b: Tensor) -> None:
+    """Raise when two fixed marginals carry different mass."""
+    rows, cols = float(a.sum()), float(b.sum())
+    if abs(rows - cols) > 1e-4 * max(rows, cols):
+        raise InvalidInput(
+            f"Fixed rows carry mass {rows:g} but Fixed columns carry {cols:g}: no plan has both; rescale the "
+            "weights to the same sum, or relax one side with KL(rho)"
+        )
+
+
+def balanced(mask: Mask, a: Tensor, b: Tensor) -> None:
+    """Raise when an id class is too heavy for a balanced plan; warn when it is exactly at the limit.
+
+    A class must send its row mass outside itself, so a(class) + b(class) may not exceed the total.
+    """
+    for ids in mask.id_masks():
+        both = torch.cat([ids.rows.to(a.device), ids.cols.to(a.device)])
+        classes, index = torch.unique(both, return_inverse=True)
+        share = a.new_zeros(len(classes)).index_add_(0, index, torch.cat([a, b])) / a.sum()
+        heaviest, where = share.max(0)
+        excess, name = float(heaviest) - 1, int(classes[where])
+        if excess > 1e-5:
+            raise Infeasible(
+                f"id {name} holds {50 * (1 + excess):.3g} % of the mass and its pairs are masked, so a balanced plan "
+                "has nowhere to send it: use smaller classes, or KL(rho) on one side"
+            )
+        if excess > -1e-5 and len(classes) > 2:
+            warnings.warn(
+                f"id {name} holds exactly half of the mass: a balanced plan exists but sweeps approach it slowly",
+                CouplingWarning,
+                stacklevel=4,
+            )

@@ -1,0 +1,151 @@
+"""The regulariser of a plan: P_ij = a_i b_j phi_q(f_i + g_j + s_ij / temperature).
+
+One family, the q-exponentials with phi_q' = phi_q^q:
+
+    phi_1(x) = exp(x)                              Entropic: every admissible pair carries mass
+    phi_0(x) = [1 + x]_+                           Quadratic: sparse plans
+    phi_q(x) = (1 - (q - 1) x)^(-1/(q - 1)), q > 1 Power: heavy tails
+
+and one half-step for all marginals: the potential f that solves c f + log sum_j w_j phi(f + x_j) = 0.
+The root exists and is unique wherever c >= 0, because phi grows from 0 to infinity.
+
+The reference measure is a x b. A quadratic plan against the counting measure, min <P, C> + (reg/2) |P|^2, has
+reg = n m temperature for uniform weights.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .checks import require
+
+_MAX_ITERATIONS = 200
+
+
+class Rule(ABC):
+    """A q-exponential and its half-step."""
+
+    @abstractmethod
+    def density(self, x: Tensor) -> Tensor:
+        """phi(x); zero at minus infinity."""
+
+    @abstractmethod
+    def slope(self, x: Tensor) -> Tensor:
+        """phi'(x)."""
+
+    @abstractmethod
+    def log_density(self, x: Tensor) -> Tensor:
+        """log phi(x)."""
+
+    @abstractmethod
+    def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
+        """The root f of c f + log sum_j w_j phi(f + h_ij + g_j) = 0 for each row of the logits h (n, m).
+
+        `potential` g and `log_weights` belong to the other side, shape (m,).
+        """
+
+
+@dataclass(frozen=True)
+class Entropic(Rule):
+    """phi = exp: Shannon regularisation, the softmax family."""
+
+    def density(self, x: Tensor) -> Tensor:
+        """exp(x)."""
+        return torch.exp(x)
+
+    def slope(self, x: Tensor) -> Tensor:
+        """exp(x)."""
+        return torch.exp(x)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """x itself."""
+        return x
+
+    def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
+        """In closed form: minus a log-sum-exp, damped by 1 / (1 + c)."""
+        return -torch.logsumexp(logits + (potential + log_weights), dim=1) / (1 + c)
+
+
+class _QExponential(Rule):
+    """phi_q for q != 1; potentials by safeguarded Newton steps."""
+
+    q: float
+
+    def density(self, x: Tensor) -> Tensor:
+        """phi_q(x)."""
+        return (1 + (1 - self.q) * x).clamp_min(0) ** (1 / (1 - self.q))
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log phi_q(x), minus infinity off the support."""
+        base = 1 + (1 - self.q) * x
+        inside = base > 0
+        return torch.where(inside, torch.log(torch.where(inside, base, 1.0)) / (1 - self.q), -torch.inf)
+
+    @abstractmethod
+    def bracket(self, top: Tensor, log_weight: Tensor, log_mass: Tensor) -> tuple[Tensor, Tensor]:
+        """An interval that holds the root, from the row's highest entry, that entry's weight and the mass."""
+
+    def log_q(self, y: Tensor) -> Tensor:
+        """The inverse of phi_q."""
+        return (y ** (1 - self.q) - 1) / (1 - self.q)
+
+    def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
+        """Newton steps on the increasing function, bisection where a step leaves the bracket."""
+        x = torch.where(log_weights > -torch.inf, logits + potential, -torch.inf)
+        top, where = x.max(dim=1)
+        low, high = self.bracket(top, log_weights[where], torch.logsumexp(log_weights, 0))
+        weights = log_weights.exp()
+        f, tolerance = (low + high) / 2, 4 * torch.finfo(x.dtype).eps
+        for _ in range(_MAX_ITERATIONS):
+            value, slope = self._excess(f, x, weights, c)
+            low, high = torch.where(value < 0, f, low), torch.where(value < 0, high, f)
+            newton = f - value / slope
+            step = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            moved, f = (step - f).abs(), step
+            if bool((moved <= tolerance * (1 + f.abs())).all()):
+                break
+        return f
+
+    def _excess(self, f: Tensor, x: Tensor, weights: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        shifted = x + f[:, None]
+        mass = self.density(shifted) @ weights
+        return c * f + mass.log(), c + (self.slope(shifted) @ weights) / mass
+
+
+@dataclass(frozen=True)
+class Quadratic(_QExponential):
+    """phi = [1 + x]_+: squared-norm regularisation; most entries of the plan are exactly zero."""
+
+    q = 0.0
+
+    def slope(self, x: Tensor) -> Tensor:
+        """One on the support."""
+        return (x > -1).to(x.dtype)
+
+    def bracket(self, top: Tensor, log_weight: Tensor, log_mass: Tensor) -> tuple[Tensor, Tensor]:
+        """At most mass 1 below, at least mass 1 from the highest entry alone above."""
+        low = (self.log_q(torch.exp(-log_mass)) - top).clamp_max(0)
+        return low, (self.log_q(torch.exp(-log_weight)) - top).clamp_min(0)
+
+
+@dataclass(frozen=True)
+class Power(_QExponential):
+    """phi = (1 - (q - 1) x)^(-1/(q - 1)), q > 1: power-law weights; defined below x = 1/(q - 1) only."""
+
+    q: float = 2.0
+
+    def __post_init__(self) -> None:
+        require(self.q > 1, f"q must be > 1, got {self.q:g}: Entropic() is q = 1 and Quadratic() is q = 0")
+
+    def slope(self, x: Tensor) -> Tensor:
+        """phi^q."""
+        return self.density(x) ** self.q
+
+    def bracket(self, top: Tensor, log_weight: Tensor, log_mass: Tensor) -> tuple[Tensor, Tensor]:
+        """At most mass 1 below; the pole of the highest entry above."""
+        low = (self.log_q(torch.exp(-log_mass)) - top).clamp_max(0)
+        return low, 1 / (self.q - 1) - top

@@ -1,0 +1,176 @@
+"""Scores between queries and keys, as a lazy operator: s_ij / temperature, with a mask.
+
+Nothing of size n x m is computed when a `Scores` is built. Adding two adds their logits (HCL multiplies a
+weight by a kernel: their exponents add), `-scores` flips the sign (CACR's attraction prefers the far), and
+`detach()` stops the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from . import checks
+from ._storage.dense import Dense
+from ._storage.grams import GivenDots, Gram, OwnKeys, SharedKeys
+from .costs import Cosine, Cost, InnerProduct
+from .masks import GivenMask, Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One summand of the logits: scale * cost.score(gram)."""
+
+    gram: Gram
+    cost: Cost
+    scale: float | Tensor
+
+    def logits(self) -> Tensor:
+        """The (n, m) matrix."""
+        return self.scale * self.cost.score(self.gram.dots(), *self.gram.norms())
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        """Values at the pairs (i, j)."""
+        return self.scale * self.cost.score(*self.gram.at(i, j))
+
+    def detach(self) -> Term:
+        """The same numbers as constants."""
+        scale = self.scale.detach() if isinstance(self.scale, Tensor) else self.scale
+        return Term(self.gram.detach(), self.cost, scale)
+
+
+class Scores:
+    """Scores of queries and keys divided by a temperature; the logits of every coupling.
+
+    Args:
+        q: queries, shape (n, d), floating point.
+        k: keys, shape (m, d); (n, m, d) when each row has keys of its own; the queries themselves when None.
+        temperature: divides the score, > 0; a tensor carries gradient.
+        cost: what a score is (`couplings.costs`); cosine by default.
+        mask: pairs that carry no mass: a `Mask` or a boolean matrix (n, m), True where forbidden.
+
+    Raises:
+        InvalidInput: wrong shapes or dtypes, temperature <= 0, NaN or inf, a zero vector under `Cosine`.
+
+    Cost:
+        Nothing when built; an (n, m) matrix when a coupling needs it.
+
+    Example:
+        >>> import torch
+        >>> from couplings import Scores
+        >>> scores = Scores(torch.eye(3), temperature=0.5)
+        >>> scores.matrix()[0].tolist()
+        [2.0, 0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        q: Tensor,
+        k: Tensor | None = None,
+        *,
+        temperature: float | Tensor = 1.0,
+        cost: Cost | None = None,
+        mask: Mask | Tensor | None = None,
+    ) -> None:
+        cost = Cosine() if cost is None else cost
+        checks.matrix("q", q)
+        checks.rows_usable("q", q, zero=not isinstance(cost, Cosine))
+        if k is not None:
+            checks.matrix("k", k, dims=3 if k.dim() == 3 else 2)
+            checks.rows_usable("k", k, zero=not isinstance(cost, Cosine))
+            same = q.shape[-1] == k.shape[-1]
+            checks.require(same, f"q has {q.shape[-1]} dimensions but k has {k.shape[-1]}: they must agree")
+        gram = OwnKeys(q, k) if k is not None and k.dim() == 3 else SharedKeys(q, q if k is None else k)
+        checks.require(gram.shape[0] == len(q), f"k holds keys for {gram.shape[0]} rows but q has {len(q)}")
+        self._set(_terms(gram, cost, temperature), temperature, mask)
+
+    def _set(self, terms: tuple[Term, ...], temperature: float | Tensor, mask: Mask | Tensor | None) -> None:
+        self.terms = terms
+        self.temperature = temperature
+        """What one unit of logit costs in score: the price that `KL(rho)` is compared with. 1 for a sum."""
+        self.shape = terms[0].gram.shape
+        self.mask = GivenMask(mask) if isinstance(mask, Tensor) else mask
+        if self.mask is not None:
+            fits = self.mask.shape == self.shape
+            checks.require(fits, f"mask has shape {self.mask.shape} but the scores are {self.shape}")
+
+    @classmethod
+    def from_gram(
+        cls, gram: Gram, *, temperature: float | Tensor = 1.0, cost: Cost | None = None, mask: Mask | None = None
+    ) -> Scores:
+        """Scores over a gram that is known to be sound (what losses use)."""
+        return cls._of(_terms(gram, InnerProduct() if cost is None else cost, temperature), temperature, mask)
+
+    @classmethod
+    def given(
+        cls, matrix: Tensor, *, temperature: float | Tensor = 1.0, mask: Mask | Tensor | None = None
+    ) -> Scores:
+        """Scores given as a matrix (n, m); minus infinity forbids a pair, NaN and +inf are refused.
+
+        Example:
+            >>> import torch
+            >>> from couplings import Scores
+            >>> Scores.given(torch.zeros(2, 3), temperature=0.1).shape
+            (2, 3)
+        """
+        checks.matrix("matrix", matrix)
+        if checks.checks_enabled():
+            sound = not (matrix.isnan() | (matrix == torch.inf)).any()
+            checks.require(bool(sound), "matrix holds NaN or +inf: a score is a number, or -inf to forbid the pair")
+        return cls._of(_terms(GivenDots(matrix), InnerProduct(), temperature), temperature, mask)
+
+    @classmethod
+    def _of(cls, terms: tuple[Term, ...], temperature: float | Tensor, mask: Mask | Tensor | None) -> Scores:
+        scores = cls.__new__(cls)
+        scores._set(terms, temperature, mask)
+        return scores
+
+    def __add__(self, other: Scores) -> Scores:
+        """Logits added, masks joined."""
+        same = self.shape == other.shape
+        checks.require(same, f"scores of shapes {self.shape} and {other.shape} do not add")
+        masks = [m for m in (self.mask, other.mask) if m is not None]
+        mask = masks[0] | masks[1] if len(masks) == 2 else (masks or [None])[0]
+        return self._of(self.terms + other.terms, 1.0, mask)
+
+    def __neg__(self) -> Scores:
+        """Logits with the other sign; the mask stays."""
+        return self._of(tuple(Term(t.gram, t.cost, -t.scale) for t in self.terms), self.temperature, self.mask)
+
+    def detach(self) -> Scores:
+        """The same scores as constants."""
+        temperature = self.temperature.detach() if isinstance(self.temperature, Tensor) else self.temperature
+        return self._of(tuple(t.detach() for t in self.terms), temperature, self.mask)
+
+    @property
+    def own_columns(self) -> bool:
+        """Whether each row has columns of its own."""
+        return any(t.gram.own_columns for t in self.terms)
+
+    def matrix(self) -> Tensor:
+        """The logits (n, m), minus infinity where masked: s_ij / temperature."""
+        return self.storage.logits
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        """The logits at the pairs (i, j), mask ignored, in O(pairs d)."""
+        return sum((t.at(i, j) for t in self.terms[1:]), start=self.terms[0].at(i, j))
+
+    def unmasked(self) -> Tensor:
+        """The logits (n, m) of all pairs, forbidden ones too."""
+        return sum((t.logits() for t in self.terms[1:]), start=self.terms[0].logits())
+
+    @cached_property
+    def storage(self) -> Dense:
+        """The logits behind the verbs that solvers use."""
+        logits = self.unmasked()
+        if self.mask is not None:
+            logits = logits.masked_fill_(self.mask.forbidden(), -torch.inf)  # a term's logits are its own tensor
+        return Dense(logits)
+
+
+def _terms(gram: Gram, cost: Cost, temperature: float | Tensor) -> tuple[Term, ...]:
+    checks.positive("temperature", temperature)
+    return (Term(gram, cost, 1 / temperature),)
