@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,31 @@ from couplings.report.style import INK, canvas
 
 _FLOOR, _CEILING = 1e-2, 1e2
 _PAIRS = 6
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """Values whose rows and columns are sorted by class, so that a class is one diagonal block."""
+
+    values: np.ndarray
+    rows: np.ndarray | None
+    columns: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """The matrices with rows and columns sorted by class, so that a class is one diagonal block."""
+    """The embeddings of the pair weights, sorted by class."""
 
-    plan: np.ndarray
     weights: np.ndarray
     labels: np.ndarray | None
     images: np.ndarray | None
     ids: np.ndarray
+
+    def mean_repulsion(self) -> float:
+        """The unit of the weights: the mean over repelled pairs, or of all magnitudes where none is."""
+        repelled = self.weights[self.weights > 0]
+        return float(repelled.mean()) if repelled.size else float(np.abs(self.weights).mean()) or 1.0
 
 
 def coupling_picture(
@@ -40,12 +54,13 @@ def coupling_picture(
 ) -> None:
     """Draw the plan, the pair weights and the most repelled pairs of a batch into a PNG.
 
-    Rows and columns of both matrices are the N embeddings in block order (view 1's samples, then view 2's);
-    in the picture they are sorted by class. The plan is shown relative to its mean mass, the weights relative
+    Rows and columns of the weights are the N embeddings in block order (view 1's samples, then view 2's); in
+    the picture they are sorted by class. A plan of fewer rows or columns has those of the first samples, as a
+    plan from one view to another. The plan is shown relative to its mean mass, the weights relative
     to the mean repulsion of a pair.
 
     Args:
-        plan: (N, N) masses >= 0, tensor or array.
+        plan: (R, M) masses >= 0 with R, M <= N, tensor or array.
         weights: (N, N) pair weights dL/ds_ij (negative: attracts; positive: repels).
         path: the PNG to write.
         labels: (N,) integers that sort the batch and mark the diagonal blocks.
@@ -54,18 +69,26 @@ def coupling_picture(
         title: printed above the panels.
 
     Raises:
-        ValueError: if plan and weights are not two (N, N) matrices, or labels, images or ids are not N.
+        ValueError: if the weights are not (N, N), the plan is larger, or labels, images or ids are not N.
 
     Example:
         >>> import torch
         >>> plan = torch.rand(20, 20); weights = torch.randn(20, 20)
         >>> coupling_picture(plan, weights, "c.png", labels=torch.arange(20) // 5)  # doctest: +SKIP
     """
-    batch = _sorted(*(_array(value) for value in (plan, weights, labels, images, ids)))
+    plan, weights, labels, images, ids = (_array(value) for value in (plan, weights, labels, images, ids))
+    _check(plan, weights, labels=labels, images=images, ids=ids)
+    order = np.arange(len(weights)) if labels is None else np.argsort(labels, kind="stable")
+    batch = _Batch(
+        weights[np.ix_(order, order)],
+        labels=_take(labels, order),
+        images=_take(images, order),
+        ids=order if ids is None else ids[order],
+    )
     ratios = (1.0, 1.0) if batch.images is None else (1.0, 1.0, 0.62)
     with canvas(path, (5.0 * sum(ratios), 5.4), title) as figure:
         panels: Any = figure.subfigures(1, len(ratios), width_ratios=ratios)
-        _draw_plan(panels[0], batch)
+        _draw_plan(panels[0], _plan_matrix(plan, order, labels))
         _draw_weights(panels[1], batch)
         if batch.images is not None:
             _draw_pairs(panels[2], batch, batch.images)
@@ -75,33 +98,30 @@ def _array(value: Any | None) -> Any:
     return None if value is None else np.asarray(value)
 
 
-def _sorted(plan: Any, weights: Any, labels: Any, images: Any, ids: Any) -> _Batch:
-    n = plan.shape[0] if plan.ndim else 0
-    if plan.shape != (n, n) or weights.shape != (n, n):
-        raise ValueError(
-            f"plan {plan.shape} and weights {weights.shape}: give two square matrices of one size"
-        )
-    for name, value in (("labels", labels), ("images", images), ("ids", ids)):
+def _take(values: Any, order: np.ndarray) -> Any:
+    return None if values is None else values[order]
+
+
+def _check(plan: Any, weights: Any, **sides: Any) -> None:
+    n = weights.shape[0] if weights.ndim else 0
+    if weights.shape != (n, n) or plan.ndim != 2 or max(plan.shape) > n:
+        raise ValueError(f"plan {plan.shape}, weights {weights.shape}: give (R, M) and (N, N) with R, M <= N")
+    for name, value in sides.items():
         if value is not None and len(value) != n:
-            raise ValueError(f"{name}: {len(value)} came for {n} rows of the plan; give one a row")
-    order = np.arange(n) if labels is None else np.argsort(labels, kind="stable")
-    square = np.ix_(order, order)
-    return _Batch(
-        plan=plan[square],
-        weights=weights[square],
-        labels=None if labels is None else labels[order],
-        images=None if images is None else images[order],
-        ids=order if ids is None else ids[order],
-    )
+            raise ValueError(f"{name}: {len(value)} came for {n} rows of the weights; give one a row")
 
 
-def _draw_plan(figure: SubFigure, batch: _Batch) -> None:
-    mean = batch.plan.sum() / max(int((batch.plan > 0).sum()), 1)
-    shown = np.ma.masked_less_equal(batch.plan / max(mean, np.finfo(float).tiny), 0)
+def _plan_matrix(plan: np.ndarray, order: np.ndarray, labels: np.ndarray | None) -> _Matrix:
+    rows, columns = (order[order < size] for size in plan.shape)
+    return _Matrix(plan[np.ix_(rows, columns)], _take(labels, rows), _take(labels, columns))
+
+
+def _draw_plan(figure: SubFigure, plan: _Matrix) -> None:
+    mean = plan.values.sum() / max(int((plan.values > 0).sum()), 1)
+    shown = np.ma.masked_less_equal(plan.values / max(mean, np.finfo(float).tiny), 0)
     _heat(
         figure,
-        batch,
-        shown,
+        replace(plan, values=shown),
         title="Plan: where the mass goes",
         bar="mass of a pair / mean mass (white: no mass)",
         norm=LogNorm(_FLOOR, _CEILING, clip=True),
@@ -110,12 +130,9 @@ def _draw_plan(figure: SubFigure, batch: _Batch) -> None:
 
 
 def _draw_weights(figure: SubFigure, batch: _Batch) -> None:
-    repelled = batch.weights[batch.weights > 0]
-    unit = float(repelled.mean()) if repelled.size else float(np.abs(batch.weights).mean()) or 1.0
     _heat(
         figure,
-        batch,
-        batch.weights / unit,
+        _Matrix(batch.weights / batch.mean_repulsion(), batch.labels, batch.labels),
         title="Pair weights: who moves whom",
         bar="attracts  <  weight / mean repulsion  <  repels",
         norm=AsinhNorm(linear_width=1.0, vmin=-_CEILING, vmax=_CEILING),
@@ -123,31 +140,42 @@ def _draw_weights(figure: SubFigure, batch: _Batch) -> None:
     )
 
 
-def _heat(figure: SubFigure, batch: _Batch, values: Any, title: str, bar: str, **style: Any) -> None:
+def _heat(figure: SubFigure, matrix: _Matrix, title: str, bar: str, **style: Any) -> None:
     axes = figure.subplots()
-    image = axes.imshow(values, interpolation="nearest", **style)
+    image = axes.imshow(matrix.values, interpolation="nearest", **style)
     axes.set_title(title)
-    _mark_classes(axes, batch.labels)
+    axes.tick_params(length=0)
+    if matrix.rows is None or matrix.columns is None:
+        axes.set(xlabel="key", ylabel="query")
+    else:
+        _mark_classes(axes, matrix.rows, matrix.columns)
     for spine in axes.spines.values():
         spine.set_visible(True)
     figure.colorbar(image, ax=axes, label=bar, orientation="horizontal", shrink=0.9, pad=0.02)
 
 
-def _mark_classes(axes: Axes, labels: np.ndarray | None) -> None:
+def _mark_classes(axes: Axes, rows: np.ndarray, columns: np.ndarray) -> None:
     """Frame each class on the diagonal and name it on both axes."""
-    if labels is None:
-        axes.set(xlabel="key", ylabel="query")
-        return
-    names, starts, sizes = np.unique(labels, return_index=True, return_counts=True)
-    for start, size in zip(starts, sizes, strict=True):
-        corner = (start - 0.5, start - 0.5)
-        axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor="white", linewidth=2.4))
-        axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=INK, linewidth=1.0))
-    middles = starts + sizes / 2 - 0.5
-    axes.set_xticks(middles, names)
-    axes.set_yticks(middles, names)
-    axes.tick_params(length=0)
+    down, across = _spans(rows), _spans(columns)
+    for name in down.keys() & across.keys():
+        (top, height), (left, width) = down[name], across[name]
+        for colour, line in (("white", 2.4), (INK, 1.0)):
+            frame = Rectangle(
+                (left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=line
+            )
+            axes.add_patch(frame)
     axes.set(xlabel="key, sorted by class", ylabel="query, sorted by class")
+    for put, spans in ((axes.set_xticks, across), (axes.set_yticks, down)):
+        names = list(spans) if len(spans) <= _NAMED else []
+        put([spans[name][0] + spans[name][1] / 2 - 0.5 for name in names], names)
+
+
+def _spans(labels: np.ndarray) -> dict[str, tuple[int, int]]:
+    """First place and size of every class in sorted labels."""
+    names, starts, sizes = np.unique(labels, return_index=True, return_counts=True)
+    return {
+        str(name): (int(start), int(size)) for name, start, size in zip(names, starts, sizes, strict=True)
+    }
 
 
 def _draw_pairs(figure: SubFigure, batch: _Batch, images: np.ndarray) -> None:
@@ -177,8 +205,7 @@ def _heaviest(batch: _Batch) -> list[tuple[int, int]]:
 
 
 def _caption(batch: _Batch, i: int, j: int) -> str:
-    repelled = batch.weights[batch.weights > 0]
-    ratio = max(batch.weights[i, j], batch.weights[j, i]) / repelled.mean()
+    ratio = max(batch.weights[i, j], batch.weights[j, i]) / batch.mean_repulsion()
     if batch.labels is None:
         return f"{ratio:.0f} x mean"
     same = (
