@@ -1,0 +1,56 @@
+"""Training encoders with the losses of couplings, and measuring what they learnt.
+
+>>> from couplings.train import load, preset
+>>> config = preset("digits")
+>>> data = load(config.data)          # then: run = train(config, "runs/digits", dataset=data); evaluate(run)
+"""
+
+from couplings.train.config import (
+    DataConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    LossConfig,
+    OptimiserConfig,
+    ProjectorConfig,
+    RunConfig,
+    ViewsConfig,
+    with_overrides,
+)
+from couplings.train.data import Dataset, from_arrays, load
+from couplings.train.errors import ConfigError, DataError, Interrupted
+from couplings.train.evaluate import Baselines, Evaluation, Probe, baselines, evaluate
+from couplings.train.fit import fit
+from couplings.train.loop import Observer, Plan, Silent, StepRecord, train
+from couplings.train.presets import preset
+from couplings.train.run import Run
+
+__all__ = [
+    "Baselines",
+    "ConfigError",
+    "DataConfig",
+    "DataError",
+    "Dataset",
+    "EncoderConfig",
+    "Evaluation",
+    "EvaluationConfig",
+    "Interrupted",
+    "LossConfig",
+    "Observer",
+    "OptimiserConfig",
+    "Plan",
+    "Probe",
+    "ProjectorConfig",
+    "Run",
+    "RunConfig",
+    "Silent",
+    "StepRecord",
+    "ViewsConfig",
+    "baselines",
+    "evaluate",
+    "fit",
+    "from_arrays",
+    "load",
+    "preset",
+    "train",
+    "with_overrides",
+]

@@ -1,0 +1,226 @@
+"""Images in memory: one value object, from any of the sources or from arrays.
+
+A data set is uint8 tensors that fit into memory; batches are drawn by index, without worker processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from couplings.train.config import DataConfig
+from couplings.train.encoders import ImageShape
+from couplings.train.errors import DataError
+
+__all__ = ["DataError", "Dataset", "batches", "from_arrays", "load", "to_float", "to_images"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels.
+
+    Attributes:
+        name: what it is called in tables.
+        train_images: uint8 ``(n, c, h, w)``.
+        train_labels: int64 ``(n,)`` from 0, -1 where unlabelled; None if there are none at all.
+        test_images: uint8 ``(m, c, h, w)``, possibly of no image.
+        test_labels: as ``train_labels``.
+        classes: names of the classes; empty without labels.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor | None
+    test_images: Tensor
+    test_labels: Tensor | None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_part(self.name, "training", self.train_images, self.train_labels)
+        _check_part(self.name, "test", self.test_images, self.test_labels)
+        if len(self.train_images) < 2:
+            raise DataError(f"{self.name}: {len(self.train_images)} training images; at least 2 are needed")
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            shapes = [tuple(part.shape[1:]) for part in (self.train_images, self.test_images)]
+            raise DataError(f"{self.name}: training images are {shapes[0]}, test images {shapes[1]}")
+
+    @property
+    def shape(self) -> ImageShape:
+        """Channels, height and width."""
+        return ImageShape(*self.train_images.shape[1:])
+
+    def limited(self, limit: int | None, seed: int = 0) -> Dataset:
+        """Keep a seeded subset of ``limit`` training images (all of them if None or fewer)."""
+        if limit is None or limit >= len(self.train_images):
+            return self
+        keep = torch.randperm(len(self.train_images), generator=torch.Generator().manual_seed(seed))[:limit]
+        labels = None if self.train_labels is None else self.train_labels[keep]
+        return replace(self, train_images=self.train_images[keep], train_labels=labels)
+
+    def resized(self, size: int | None) -> Dataset:
+        """All images at ``size`` x ``size`` pixels (as they are if None)."""
+        if size is None or tuple(self.shape[1:]) == (size, size):
+            return self
+        from torchvision.transforms.v2 import functional as transforms
+
+        train, test = (
+            torch.cat([transforms.resize(chunk, [size, size], antialias=True) for chunk in part.split(4096)])
+            for part in (self.train_images, self.test_images)
+        )
+        return replace(self, train_images=train, test_images=test)
+
+
+def _check_part(name: str, part: str, images: Tensor, labels: Tensor | None) -> None:
+    if images.ndim != 4 or images.dtype != torch.uint8:
+        raise DataError(f"{name}: {part} images must be uint8 (n, c, h, w), got {images.dtype} {tuple(images.shape)}")
+    if labels is not None and len(labels) != len(images):
+        raise DataError(f"{name}: {len(images)} {part} images but {len(labels)} {part} labels")
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Images as float32 in [0, 1]; uint8 is divided by 255."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+
+
+def to_images(images: Any, name: str = "images") -> Tensor:
+    """An array or tensor as uint8 ``(n, c, h, w)``.
+
+    Taken are ``(n, h, w)``, ``(n, c, h, w)`` and ``(n, h, w, c)`` with one or three channels, as integers from
+    0 to 255 or floats from 0 to 1.
+
+    Raises:
+        DataError: another shape or range, a value that is not finite, or objects instead of numbers.
+    """
+    return _as_bytes(_channels_first(_as_tensor(images, name), name), name)
+
+
+def _as_tensor(values: Any, name: str) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    try:
+        return torch.from_numpy(np.ascontiguousarray(values))
+    except (TypeError, ValueError):
+        kind = np.asarray(values, dtype=object).dtype if not hasattr(values, "dtype") else values.dtype
+        raise DataError(f"{name} must be one array of numbers, got {type(values).__name__} of {kind}") from None
+
+
+def _channels_first(images: Tensor, name: str) -> Tensor:
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4 and images.shape[1] in (1, 3):
+        return images
+    if images.ndim == 4 and images.shape[3] in (1, 3):
+        return images.permute(0, 3, 1, 2).contiguous()
+    raise DataError(
+        f"{name} must be (n, h, w), (n, c, h, w) or (n, h, w, c) with 1 or 3 channels, got {tuple(images.shape)}"
+    )
+
+
+def _as_bytes(images: Tensor, name: str) -> Tensor:
+    if images.dtype == torch.uint8 or images.numel() == 0:
+        return images.to(torch.uint8)
+    if not images.is_floating_point():
+        low, high, scale, rule = 0, 255, 1, "integers from 0 to 255"
+    else:
+        low, high, scale, rule = 0, 1, 255, "floats from 0 to 1"
+        if not images.isfinite().all():
+            bad = int((~images.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise DataError(f"{name} must be finite; image {bad} holds NaN or infinity")
+    least, most = images.min().item(), images.max().item()
+    if least < low or most > high:
+        raise DataError(f"{name} must be {rule}, got values from {least:g} to {most:g}; rescale them")
+    return (images * scale).round().to(torch.uint8)
+
+
+def _to_labels(labels: Any, test_labels: Any) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
+    """Class numbers from 0 for any integers or words, shared by both parts."""
+    parts = [None if part is None else _flat(part) for part in (labels, test_labels)]
+    given = [part for part in parts if part is not None]
+    if not given:
+        return None, None, ()
+    names = np.unique(np.concatenate(given))
+    train, test = (
+        None if part is None else torch.from_numpy(np.searchsorted(names, part).astype(np.int64)) for part in parts
+    )
+    return train, test, tuple(str(name) for name in names)
+
+
+def _flat(labels: Any) -> np.ndarray:
+    flat = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if flat.ndim == 2 and flat.shape[1] == 1:
+        flat = flat[:, 0]
+    if flat.ndim != 1 or flat.dtype.kind not in "iuUSb":
+        raise DataError(f"labels must be (n,) integers or words, got {flat.dtype} {flat.shape}")
+    return flat
+
+
+def from_arrays(
+    images: Any,
+    labels: Any = None,
+    test_images: Any = None,
+    test_labels: Any = None,
+    *,
+    name: str = "arrays",
+    test_fraction: float = 0.0,
+) -> Dataset:
+    """A data set from arrays or tensors (see :func:`to_images` for what is taken).
+
+    Without ``test_images`` a seeded share ``test_fraction`` is held out, each class in proportion.
+
+    Example:
+        >>> data = from_arrays(np.zeros((20, 8, 8)), np.arange(20) % 2, test_fraction=0.5)
+        >>> data.shape, len(data.test_images), data.classes
+        (ImageShape(channels=1, height=8, width=8), 10, ('0', '1'))
+    """
+    train = to_images(images)
+    numbers, test_numbers, classes = _to_labels(labels, test_labels)
+    test = train[:0] if test_images is None else to_images(test_images, "test_images")
+    whole = Dataset(name, train, numbers, test, test_numbers, classes)
+    return whole if test_images is not None or test_fraction == 0 else held_out(whole, test_fraction)
+
+
+def held_out(data: Dataset, test_size: float | int) -> Dataset:
+    """Hold out a seeded share or number of the training images for evaluation, each class in proportion."""
+    from sklearn.model_selection import train_test_split
+
+    labels = data.train_labels
+    try:
+        train, test = train_test_split(
+            np.arange(len(data.train_images)), test_size=test_size, random_state=0, stratify=labels
+        )
+    except ValueError as error:
+        raise DataError(f"{data.name}: cannot hold out test images: {error}") from None
+    return replace(
+        data,
+        train_images=data.train_images[train],
+        train_labels=None if labels is None else labels[train],
+        test_images=data.train_images[test],
+        test_labels=None if labels is None else labels[test],
+    )
+
+
+def load(config: DataConfig) -> Dataset:
+    """The images that a config names, limited and resized as it says.
+
+    Raises:
+        DataError: files are missing (the message says what fetches them) or damaged (it names the file).
+
+    Example:
+        >>> len(load(DataConfig(name="digits")).test_images)
+        500
+    """
+    from couplings.train.sources import SOURCES
+
+    return SOURCES[config.name](config).limited(config.limit).resized(config.size)
+
+
+def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless batches of ``size`` indices: a new permutation an epoch, its incomplete last batch dropped."""
+    while True:
+        order = torch.randperm(count, generator=generator, device=generator.device)
+        yield from order[: count - count % size].split(size)

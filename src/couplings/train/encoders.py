@@ -1,0 +1,193 @@
+"""Encoders at native resolution and the SimCLR projector.
+
+An encoder maps images in [0, 1] of shape ``(n, c, h, w)`` to features ``(n, dim)``. It carries the mean and
+the deviation of its training images, so that a saved encoder takes plain images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from couplings.train.errors import ConfigError, did_you_mean
+
+__all__ = ["ENCODERS", "TIMM", "Encoder", "ImageShape", "Model", "build_encoder", "projector"]
+
+TIMM = "timm:"
+
+
+class ImageShape(NamedTuple):
+    """Channels, height and width of the images."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class Encoder(nn.Module):
+    """Standardise the images, then apply a backbone; ``dim`` is the number of features."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, dim: int, channels: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dim = dim
+        self.register_buffer("mean", torch.full((1, channels, 1, 1), 0.5))
+        self.register_buffer("std", torch.full((1, channels, 1, 1), 0.25))
+
+    def standardise_by(self, images: Tensor) -> None:
+        """Set mean and deviation a channel from uint8 images ``(n, c, h, w)``."""
+        sample = images[:: max(1, len(images) // 2000)].float() / 255
+        self.mean.copy_(sample.mean((0, 2, 3), keepdim=True))
+        self.std.copy_(sample.std((0, 2, 3), keepdim=True).clamp_min(1e-2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images in [0, 1], ``(n, c, h, w)``, to features ``(n, dim)``."""
+        scaled = (images - self.mean) / self.std
+        return self.backbone(scaled.contiguous(memory_format=torch.channels_last))
+
+
+class Model(nn.Module):
+    """What is trained: an encoder and the projector whose output the loss sees."""
+
+    def __init__(self, encoder: Encoder, projector: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = projector
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images ``(n, c, h, w)`` to features ``(n, dim)`` and projections ``(n, d)``."""
+        features = self.encoder(images)
+        return features, self.projector(features)
+
+
+def projector(inputs: int, hidden: int | None, outputs: int) -> nn.Sequential:
+    """SimCLR's projector: linear, batch norm, ReLU, linear; one linear layer if ``hidden`` is None."""
+    if hidden is None:
+        return nn.Sequential(nn.Linear(inputs, outputs))
+    first = nn.Linear(inputs, hidden, bias=False)
+    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def small_cnn(shape: ImageShape, width: int = 32) -> nn.Module:
+    """Three 3x3 convolutions of ``width``, twice and four times that, then a global average."""
+    # Images of 16 pixels or less keep their resolution in the first layer.
+    first = 1 if min(shape.height, shape.width) <= 16 else 2
+    layers = [
+        *_conv(shape.channels, width, 3, first),
+        *_conv(width, 2 * width, 3, 2),
+        *_conv(2 * width, 4 * width, 3, 2),
+    ]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def small_alexnet(shape: ImageShape, width: int = 4096) -> nn.Module:
+    """SmallAlexNet: five convolutions and two wide layers, all with batch norm; features of the last.
+
+    The kernel and stride of the first layer follow the image size (3/1 below 48 pixels, 5/2 below 160,
+    11/4 above). Use a linear projector of 128 outputs for the whole network of the CACR paper.
+    """
+    side = min(shape.height, shape.width)
+    kernel, stride = (3, 1) if side < 48 else (5, 2) if side < 160 else (11, 4)
+    pool = nn.MaxPool2d(3, 2, 1)
+    convs = [*_conv(shape.channels, 96, kernel, stride), pool, *_conv(96, 192, 5), pool, *_conv(192, 384, 3)]
+    convs += [*_conv(384, 384, 3), *_conv(384, 192, 3), pool, nn.Flatten()]
+    body = nn.Sequential(*convs)
+    flat = _features(body, shape)
+    wide = [nn.Linear(flat, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+    wider = [nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+    return nn.Sequential(*body, *wide, *wider)
+
+
+def _cifar_resnet(name: str, shape: ImageShape) -> nn.Module:
+    from torchvision.models import resnet
+
+    net = getattr(resnet, name)()
+    net.conv1 = nn.Conv2d(shape.channels, 64, 3, 1, 1, bias=False)
+    net.maxpool = nn.Identity()
+    net.fc = nn.Identity()
+    return net
+
+
+def resnet18(shape: ImageShape) -> nn.Module:
+    """ResNet-18 with a 3x3 stem and no first pooling, as for CIFAR: 512 features."""
+    return _cifar_resnet("resnet18", shape)
+
+
+def resnet50(shape: ImageShape) -> nn.Module:
+    """ResNet-50 with a 3x3 stem and no first pooling, as for CIFAR: 2048 features."""
+    return _cifar_resnet("resnet50", shape)
+
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "small-cnn": small_cnn,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "small-alexnet": small_alexnet,
+}
+
+
+def _timm(name: str, shape: ImageShape, params: dict[str, Any]) -> nn.Module:
+    import timm
+
+    if not timm.is_model(name):
+        raise ConfigError(f"encoder.name: timm has no model '{name}'; {_near_timm(name, timm.list_models())}")
+    settings = {"num_classes": 0, "in_chans": shape.channels, **params}
+    try:
+        # Transformers need the image size up front; convolutional models refuse the word.
+        return timm.create_model(name, img_size=(shape.height, shape.width), **settings)
+    except TypeError:
+        return timm.create_model(name, **settings)
+
+
+def _near_timm(name: str, known: list[str]) -> str:
+    hint = did_you_mean(name, known)
+    return hint if hint.startswith("did") else "timm.list_models() shows all"
+
+
+def _features(backbone: nn.Module, shape: ImageShape) -> int:
+    training = backbone.training
+    with torch.no_grad():
+        out = backbone.eval()(torch.zeros(1, *shape))
+    backbone.train(training)
+    if out.ndim != 2:
+        raise ConfigError(f"the encoder must give features (n, d), got shape {tuple(out.shape)}")
+    return int(out.shape[1])
+
+
+def build_encoder(name: str, shape: ImageShape, params: dict[str, Any] | None = None) -> Encoder:
+    """An encoder by name for images of ``shape``.
+
+    ``name`` is a key of :data:`ENCODERS`, or ``timm:NAME`` for any model of timm (``params`` then go to
+    ``timm.create_model``; ``{"pretrained": True}`` downloads weights).
+
+    Raises:
+        ConfigError: the name is unknown, or the network does not take images of this size.
+
+    Example:
+        >>> build_encoder("small-cnn", ImageShape(1, 8, 8)).dim
+        128
+    """
+    settings = params or {}
+    if name.startswith(TIMM):
+        backbone = _timm(name.removeprefix(TIMM), shape, settings)
+    else:
+        backbone = ENCODERS[name](shape, **settings)
+    try:
+        dim = _features(backbone, shape)
+    except (RuntimeError, AssertionError) as error:
+        size = f"{shape.height} x {shape.width}"
+        raise ConfigError(
+            f"encoder.name: '{name}' does not take images of {size} pixels ({error}); set data.size"
+        ) from None
+    return Encoder(backbone.to(memory_format=torch.channels_last), dim, shape.channels)

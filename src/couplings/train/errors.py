@@ -1,0 +1,47 @@
+"""Errors of the training package: mistakes of a user, each told in one message with its remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["ConfigError", "DataError", "Interrupted", "did_you_mean", "one_of"]
+
+
+class ConfigError(ValueError):
+    """A setting that is unknown, out of range or does not fit the data."""
+
+
+class DataError(ValueError):
+    """Images or labels that are missing, damaged or of the wrong shape."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during training; the weights of ``step`` are saved in ``folder``."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        super().__init__(f"interrupted after {step} steps; the weights so far are in {folder}")
+        self.folder = folder
+        self.step = step
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word: the nearest known ones, or all of them.
+
+    >>> did_you_mean("temperatur", ["temperature", "beta"])
+    "did you mean 'temperature'?"
+    """
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(names)}" if names else "it takes none"
+
+
+def one_of(value: str, known: Iterable[str]) -> str:
+    """Return ``value`` if it is known, else raise ``ValueError`` with the nearest name."""
+    names = list(known)
+    if value not in names:
+        raise ValueError(f"unknown name '{value}'; {did_you_mean(value, names)}")
+    return value

@@ -1,0 +1,240 @@
+"""What frozen features are worth: kNN and linear probes beside raw pixels and an untrained encoder.
+
+The features are those of the last step; no test image chooses anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from couplings.diagnostics import alignment, effective_rank, uniformity
+from couplings.train.checkpoint import write_json
+from couplings.train.config import EvaluationConfig, RunConfig
+from couplings.train.data import Dataset, load, to_float
+from couplings.train.encoders import Encoder
+from couplings.train.errors import DataError
+from couplings.train.run import EVALUATION, Run, build_model, embed
+from couplings.train.views import Views
+
+__all__ = ["Evaluation", "Probe", "baselines", "evaluate", "knn_predict", "leave_one_out_accuracy"]
+
+
+class Probe(NamedTuple):
+    """Accuracies in [0, 1] of one kind of features.
+
+    ``few_label_spread`` is the standard deviation of ``few_label`` over the draws of its labels.
+    """
+
+    knn: float
+    linear: float
+    few_label: float
+    few_label_spread: float
+
+
+class Baselines(NamedTuple):
+    """What the accuracies of a trained encoder have to beat."""
+
+    pixels: Probe
+    untrained: Probe
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The accuracies beside their baselines, and how the features lie on the sphere.
+
+    ``alignment`` and ``uniformity`` are of normalised features of test images; ``effective_rank`` is RankMe,
+    between 1 (collapsed) and ``feature_dim``.
+    """
+
+    trained: Probe
+    pixels: Probe
+    untrained: Probe
+    alignment: float
+    uniformity: float
+    effective_rank: float
+    feature_dim: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and numbers."""
+        values = asdict(self)
+        for name in ("trained", "pixels", "untrained"):
+            values[name] = getattr(self, name)._asdict()
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Evaluation:
+        """The inverse of :meth:`to_json`."""
+        probes = {name: Probe(**values[name]) for name in ("trained", "pixels", "untrained")}
+        return cls(**{**values, **probes})
+
+
+class _Split(NamedTuple):
+    """Labelled images: a bank that trains the probes, and the test images."""
+
+    bank: Tensor
+    bank_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+def _split(data: Dataset, limit: int) -> _Split:
+    if data.train_labels is None or data.test_labels is None:
+        raise DataError(f"{data.name}: evaluation needs labels of training and test images")
+    known, asked = data.train_labels >= 0, data.test_labels >= 0
+    if not asked.any():
+        raise DataError(f"{data.name}: evaluation needs labelled test images, got none")
+    classes = data.train_labels[known].unique()
+    if len(classes) < 2:
+        raise DataError(f"{data.name}: evaluation needs at least two classes, got {len(classes)}")
+    rows = known.nonzero()[:, 0]
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:limit]
+    rows = rows[order]
+    return _Split(data.train_images[rows], data.train_labels[rows], data.test_images[asked], data.test_labels[asked])
+
+
+def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, neighbours: int = 20, chunk: int = 1024) -> Tensor:
+    """Classes ``(m,)`` by a vote of the nearest in the bank, weighted by exp(cosine / 0.07).
+
+    Args:
+        bank: features ``(n, d)``.
+        labels: int64 ``(n,)``.
+        queries: features ``(m, d)``.
+        neighbours: how many vote; at most n.
+        chunk: queries at a time.
+    """
+    unit = F.normalize(bank, dim=1)
+    near = min(neighbours, len(bank))
+    found = [_vote(part @ unit.T, labels, near) for part in F.normalize(queries, dim=1).split(chunk)]
+    return torch.cat(found)
+
+
+def _vote(cosines: Tensor, labels: Tensor, neighbours: int) -> Tensor:
+    weight, index = cosines.topk(neighbours, dim=1)
+    votes = cosines.new_zeros(len(cosines), int(labels.max()) + 1)
+    # Relative to the nearest, so that no exponential overflows.
+    return votes.scatter_add_(1, labels[index], ((weight - weight[:, :1]) / 0.07).exp()).argmax(1)
+
+
+def leave_one_out_accuracy(features: Tensor, labels: Any, neighbours: int = 20) -> float:
+    """Share of rows whose nearest others name their class, in [0, 1].
+
+    Raises:
+        DataError: labels of another length than the features.
+    """
+    names, numbers = np.unique(np.asarray(labels), return_inverse=True)
+    if len(numbers) != len(features) or len(features) < 2:
+        raise DataError(f"labels: {len(numbers)} labels for {len(features)} images; one each, at least two")
+    known, unit = torch.from_numpy(numbers), F.normalize(features, dim=1)
+    near, right = min(neighbours, len(features) - 1), 0
+    for rows in torch.arange(len(features)).split(1024):
+        cosines = unit[rows] @ unit.T
+        cosines[torch.arange(len(rows)), rows] = -torch.inf
+        right += int((_vote(cosines, known, near) == known[rows]).sum())
+    return right / len(features)
+
+
+def _linear_accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray) -> float:
+    """Test accuracy of scikit-learn's logistic regression on standardised features."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300, tol=1e-3))
+    return float(probe.fit(train, labels).score(test, truth))
+
+
+def _draw(labels: np.ndarray, few: int, seed: int) -> np.ndarray:
+    """Rows of ``few`` random samples of each class (all of a smaller class)."""
+    random = np.random.default_rng(seed)
+    rows = [random.permutation(np.flatnonzero(labels == name))[:few] for name in np.unique(labels)]
+    return np.concatenate(rows)
+
+
+def _probe(features: Callable[[Tensor], Tensor], split: _Split, config: EvaluationConfig) -> Probe:
+    bank, test = features(split.bank), features(split.test)
+    guess = knn_predict(bank, split.bank_labels, test, config.neighbours)
+    known, truth, rows, columns = split.bank_labels.numpy(), split.test_labels.numpy(), bank.numpy(), test.numpy()
+    picks = [_draw(known, config.few_labels, seed) for seed in range(config.draws)]
+    few = [_linear_accuracy(rows[pick], known[pick], columns, truth) for pick in picks]
+    return Probe(
+        knn=float((guess == split.test_labels).float().mean()),
+        linear=_linear_accuracy(rows, known, columns, truth),
+        few_label=float(np.mean(few)),
+        few_label_spread=float(np.std(few, ddof=1)) if len(few) > 1 else 0.0,
+    )
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return to_float(images).flatten(1)
+
+
+def untrained_encoder(config: RunConfig, data: Dataset) -> Encoder:
+    """The encoder of a config at its random start, its batch-norm statistics set on training images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        encoder = build_model(config, data.shape).encoder
+    encoder.standardise_by(data.train_images)
+    norms = [part for part in encoder.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        # None makes the running statistics a plain average over the passes.
+        norm.momentum = None
+        norm.reset_running_stats()
+    with torch.no_grad():
+        for images in data.limited(2048).train_images.split(256):
+            encoder.train()(to_float(images))
+    return encoder.eval()
+
+
+def baselines(dataset: Dataset, config: RunConfig) -> Baselines:
+    """The probes of raw pixels and of the untrained encoder, to be shared by runs of one encoder and seed."""
+    split = _split(dataset, config.evaluation.probe_limit)
+    encoder = untrained_encoder(config, dataset)
+    return Baselines(
+        pixels=_probe(_pixels, split, config.evaluation),
+        untrained=_probe(lambda images: embed(encoder, images), split, config.evaluation),
+    )
+
+
+def _geometry(run: Run, data: Dataset) -> dict[str, float]:
+    """Alignment of two views, uniformity and effective rank of features of test images."""
+    images = data.test_images[:2000]
+    generator = torch.Generator().manual_seed(0)
+    views = Views(run.config.views, data.shape.channels)(images, generator)[:2]
+    units = [F.normalize(embed(run.encoder, view), dim=1) for view in views]
+    features = embed(run.encoder, images)
+    return {
+        "alignment": alignment(*units).item(),
+        "uniformity": uniformity(F.normalize(features, dim=1)).item(),
+        "effective_rank": effective_rank(features).item(),
+    }
+
+
+def evaluate(run: Run, dataset: Dataset | None = None, baseline: Baselines | None = None) -> Evaluation:
+    """Measure a run's frozen features and write ``evaluation.json`` into its folder.
+
+    Args:
+        run: a trained run.
+        dataset: the images; by default those it was trained on, or what its config names.
+        baseline: of :func:`baselines`, if computed already.
+
+    Raises:
+        DataError: no labels, one class only, or no test images.
+    """
+    start = time.perf_counter()
+    data = dataset or run.dataset or load(run.config.data)
+    split = _split(data, run.config.evaluation.probe_limit)
+    found = baseline or baselines(data, run.config)
+    trained = _probe(lambda images: embed(run.encoder, images), split, run.config.evaluation)
+    geometry = _geometry(run, data)
+    result = Evaluation(trained, *found, **geometry, feature_dim=run.encoder.dim, seconds=time.perf_counter() - start)
+    write_json(run.folder / EVALUATION, result.to_json())
+    return result

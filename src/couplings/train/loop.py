@@ -1,0 +1,284 @@
+"""The training loop, on Lightning Fabric: it places the model, sets the precision and scales the gradients."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+
+from couplings.diagnostics import alignment, effective_rank, uniformity
+from couplings.train.checkpoint import save_weights
+from couplings.train.config import ConfigError, OptimiserConfig, RunConfig
+from couplings.train.data import Dataset, batches, load
+from couplings.train.encoders import Model
+from couplings.train.errors import Interrupted
+from couplings.train.run import METRICS, WEIGHTS, Run, build_model, create_folder
+from couplings.train.views import Views
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from couplings.losses import Loss
+
+__all__ = ["Observer", "Plan", "Silent", "StepRecord", "train"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about to do; ``seconds`` is an estimate from a few timed steps."""
+
+    steps: int
+    images_per_step: int
+    seconds: float
+    device: str
+    parameters: int
+    train_images: int
+    loss: str
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step; what is not measured at this step is None.
+
+    ``plan_entropy`` maps the name of each coupling of the loss to its entropy in nats.
+    """
+
+    step: int
+    epoch: int
+    lr: float
+    loss: float | None = None
+    images_per_second: float | None = None
+    plan_entropy: dict[str, float] | None = None
+    alignment: float | None = None
+    uniformity: float | None = None
+    effective_rank: float | None = None
+
+    def line(self) -> str:
+        """The measured values as one line of JSON."""
+        return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
+
+
+class Observer(Protocol):
+    """Who wants to know how a run goes on."""
+
+    def on_start(self, plan: Plan) -> None:
+        """Called once, before the first step."""
+
+    def on_step(self, step: StepRecord) -> None:
+        """Called after each step."""
+
+    def on_message(self, text: str) -> None:
+        """Called with a line for the user."""
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def on_start(self, plan: Plan) -> None:
+        """Say nothing."""
+
+    def on_step(self, step: StepRecord) -> None:
+        """Say nothing."""
+
+    def on_message(self, text: str) -> None:
+        """Say nothing."""
+
+
+@dataclass
+class _Trainer:
+    """The moving parts of one run."""
+
+    config: RunConfig
+    fabric: Fabric
+    model: Any  # Fabric's wrapper of a Model
+    optimiser: Any
+    schedule: LRScheduler
+    loss: Loss
+    views: Views
+    images: Tensor
+    generator: torch.Generator
+    done: int = 0
+    _clock: float = field(default_factory=time.perf_counter)
+    _clocked: int = 0
+
+    def steps(self) -> Iterator[StepRecord]:
+        """Train to the end, one step a record."""
+        order = batches(len(self.images), self.config.batch_size, self.generator)
+        for _, chosen in zip(range(self.config.steps), order, strict=False):
+            lr = self.schedule.get_last_lr()[0]
+            value, features, projections = self.step(self.model, self.optimiser, chosen)
+            self.schedule.step()
+            self.done += 1
+            yield self._record(lr, value, features, projections)
+
+    def step(self, model: Any, optimiser: Any, chosen: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """One update; returns the loss, the features and the projections of each view."""
+        views = self.views(self.images[chosen], self.generator)
+        features, projected = model(torch.cat(views))
+        projections = projected.chunk(len(views))
+        value = self.loss(*projections)
+        optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(value)
+        optimiser.step()
+        return value.detach(), features.detach(), tuple(part.detach() for part in projections)
+
+    def _record(self, lr: float, value: Tensor, features: Tensor, projections: tuple[Tensor, ...]) -> StepRecord:
+        step, last = self.done, self.done == self.config.steps
+        epoch = (step - 1) // (len(self.images) // self.config.batch_size)
+        if not (last or step == 1 or step % self.config.log_every == 0 or step % self.config.diagnose_every == 0):
+            return StepRecord(step, epoch, lr)
+        diagnosed = last or step == 1 or step % self.config.diagnose_every == 0
+        known = _diagnose(self.loss, features, projections) if diagnosed else {}
+        return StepRecord(step, epoch, lr, _finite(value, step), self._speed(), **known)
+
+    def _speed(self) -> float:
+        """Images a second since it was last asked."""
+        now, images = time.perf_counter(), (self.done - self._clocked) * self.config.batch_size
+        elapsed, self._clock, self._clocked = now - self._clock, now, self.done
+        return images / elapsed
+
+
+def _finite(value: Tensor, step: int) -> float:
+    number = value.item()
+    if not math.isfinite(number):
+        raise ConfigError(f"the loss is {number} at step {step}; lower optimiser.lr or raise the temperature")
+    return number
+
+
+@torch.no_grad()
+def _diagnose(loss: Loss, features: Tensor, projections: tuple[Tensor, ...]) -> dict[str, Any]:
+    couplings = loss.coupling(*projections)
+    units = [F.normalize(part, dim=1) for part in projections]
+    return {
+        "plan_entropy": {name: coupling.entropy().item() for name, coupling in couplings.items()},
+        "alignment": alignment(*units).item(),
+        "uniformity": uniformity(torch.cat(units)).item(),
+        "effective_rank": effective_rank(features).item(),
+    }
+
+
+def _schedule(optimiser: Optimizer, config: OptimiserConfig, steps: int) -> LRScheduler:
+    warmup = min(config.warmup_steps, steps // 2)
+    cosine = CosineAnnealingLR(optimiser, steps - warmup)
+    if warmup == 0:
+        return cosine
+    rise = LinearLR(optimiser, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimiser, [rise, cosine], milestones=[warmup])
+
+
+def _adamw(model: nn.Module, config: OptimiserConfig) -> AdamW:
+    return AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+
+def _prepare(config: RunConfig, data: Dataset) -> _Trainer:
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+    torch.manual_seed(config.seed)
+    plain = build_model(config, data.shape)
+    plain.encoder.standardise_by(data.train_images)
+    model, optimiser = fabric.setup(plain, _adamw(plain, config.optimiser))
+    return _Trainer(
+        config=config,
+        fabric=fabric,
+        model=model,
+        optimiser=optimiser,
+        schedule=_schedule(optimiser, config.optimiser, config.steps),
+        loss=config.loss.build().to(fabric.device),
+        views=Views(config.views, data.shape.channels),
+        images=data.train_images.to(fabric.device),
+        generator=torch.Generator(fabric.device).manual_seed(config.seed),
+    )
+
+
+def _seconds_per_step(trainer: _Trainer) -> float:
+    """Time of a step on a copy of the model, so that the run itself is not touched."""
+    rehearsal = copy.copy(trainer)
+    rehearsal.generator = torch.Generator(trainer.fabric.device).manual_seed(0)
+    plain: Model = copy.deepcopy(trainer.model.module)
+    model, optimiser = trainer.fabric.setup(plain, _adamw(plain, trainer.config.optimiser))
+    order = batches(len(trainer.images), trainer.config.batch_size, rehearsal.generator)
+    times: list[float] = []
+    # The first step allocates; a slow model is judged by it all the same.
+    while len(times) < 4 and sum(times) < 5:
+        start = time.perf_counter()
+        rehearsal.step(model, optimiser, next(order))[0].item()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _plan(trainer: _Trainer) -> Plan:
+    config = trainer.config
+    return Plan(
+        steps=config.steps,
+        images_per_step=config.batch_size,
+        seconds=_seconds_per_step(trainer) * config.steps,
+        device=str(trainer.fabric.device),
+        parameters=sum(part.numel() for part in trainer.model.parameters()),
+        train_images=len(trainer.images),
+        loss=config.loss.name,
+    )
+
+
+def _run(trainer: _Trainer, folder: Path, observer: Observer) -> None:
+    """Train, write the metrics, and leave the weights behind even when interrupted."""
+    model = trainer.model.module
+    try:
+        observer.on_start(_plan(trainer))
+        trainer._clock = time.perf_counter()
+        with (folder / METRICS).open("w", buffering=1) as metrics:
+            for record in trainer.steps():
+                if record.loss is not None:
+                    metrics.write(record.line() + "\n")
+                observer.on_step(record)
+    except KeyboardInterrupt:
+        save_weights(folder / WEIGHTS, model, trainer.done)
+        raise Interrupted(folder, trainer.done) from None
+    save_weights(folder / WEIGHTS, model, trainer.done)
+
+
+def train(
+    config: RunConfig,
+    folder: Path | str,
+    observer: Observer | None = None,
+    dataset: Dataset | None = None,
+    *,
+    overwrite: bool = False,
+) -> Run:
+    """Train an encoder and leave a run folder behind.
+
+    Args:
+        config: all settings.
+        folder: where ``config.json``, ``metrics.jsonl`` and ``weights.safetensors`` go.
+        observer: is told of the plan, of each step and of messages.
+        dataset: the images, if they are in memory already; else ``config.data`` is loaded.
+        overwrite: replace a run that lies in ``folder``.
+
+    Raises:
+        ConfigError: settings that do not fit the data, or a folder that holds a run.
+        DataError: the images cannot be had.
+        Interrupted: Ctrl-C; the weights so far are saved.
+
+    The global random state of torch is left as it was.
+    """
+    data = load(config.data) if dataset is None else dataset
+    if config.batch_size > len(data.train_images):
+        raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(data.train_images)} training images")
+    place = Path(folder)
+    with torch.random.fork_rng():
+        trainer = _prepare(config, data)
+        create_folder(place, config, data.shape, overwrite)
+        _run(trainer, place, observer or Silent())
+    model = trainer.model.module.cpu().eval()
+    return Run(place, config, model, trainer.done, data)

@@ -1,0 +1,160 @@
+"""A run is a folder; :class:`Run` reads it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from couplings.train.checkpoint import load_weights, read_json, write_json
+from couplings.train.config import ConfigError, RunConfig
+from couplings.train.data import Dataset, to_float, to_images
+from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, projector
+from couplings.train.errors import DataError
+
+__all__ = ["Run", "build_model", "create_folder"]
+
+CONFIG, METRICS, WEIGHTS, EVALUATION = "config.json", "metrics.jsonl", "weights.safetensors", "evaluation.json"
+PICTURES = ("curves.png", "coupling.png")
+PACKAGES = ("couplings", "torch", "torchvision", "lightning-fabric", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained encoder and the folder it lies in.
+
+    Attributes:
+        folder: holds ``config.json``, ``metrics.jsonl``, ``weights.safetensors`` and, once evaluated,
+            ``evaluation.json``.
+        config: all settings.
+        model: encoder and projector, in eval mode.
+        step: steps that the weights have seen.
+        dataset: the images it was trained on, if they are still in memory.
+    """
+
+    folder: Path
+    config: RunConfig
+    model: Model
+    step: int
+    dataset: Dataset | None = field(default=None, repr=False)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Run:
+        """Read a run folder.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        place = Path(folder)
+        if not (place / CONFIG).is_file():
+            raise DataError(f"{place} is not a run folder: it has no {CONFIG}")
+        saved = read_json(place / CONFIG)
+        try:
+            config, shape = RunConfig(**saved["config"]), ImageShape(*saved["image_shape"])
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{place / CONFIG} was not written by couplings ({error!r})") from None
+        model = build_model(config, shape)
+        step = load_weights(place / WEIGHTS, model)
+        return cls(place, config, model.eval(), step)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder without its projector, in eval mode."""
+        return self.model.encoder
+
+    @property
+    def finished(self) -> bool:
+        """Whether training went to its last step."""
+        return self.step >= self.config.steps
+
+    def embed(self, images: Any, batch_size: int = 512) -> Tensor:
+        """Features ``(n, dim)``, float32 on the CPU, of images as :func:`couplings.train.data.to_images` takes."""
+        return embed(self.encoder, to_images(images), batch_size)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of the training, one a logged step."""
+        path = self.folder / METRICS
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def knn_accuracy(self, images: Any, labels: Any, neighbours: int = 20) -> float:
+        """Share of ``images`` whose nearest others (cosine, weighted vote) name their class: leave one out."""
+        from couplings.train.evaluate import leave_one_out_accuracy
+
+        return leave_one_out_accuracy(self.embed(images), labels, neighbours)
+
+    def picture(self, path: Path | str, images: Any = None, labels: Any = None, limit: int = 2000) -> Path:
+        """Draw the features in two dimensions, coloured by label; by default of the training images.
+
+        Returns the path of the picture.
+        """
+        from couplings.report import embedding_map
+
+        if images is None:
+            if self.dataset is None:
+                raise DataError("images: this run was loaded from its folder; pass the images to draw")
+            part = self.dataset.limited(limit)
+            images, labels = part.train_images, part.train_labels
+        embedding_map(self.embed(images), labels, Path(path))
+        return Path(path)
+
+
+def build_model(config: RunConfig, shape: ImageShape) -> Model:
+    """The encoder and projector of a config, with random weights from torch's global generator."""
+    encoder = build_encoder(config.encoder.name, shape, dict(config.encoder.params))
+    return Model(encoder, projector(encoder.dim, config.projector.hidden, config.projector.dim))
+
+
+@torch.no_grad()
+def embed(encoder: Encoder, images: Tensor, batch_size: int = 512) -> Tensor:
+    """Features of images ``(n, c, h, w)`` on the encoder's device, returned as float32 on the CPU."""
+    device, training = encoder.mean.device, encoder.training
+    encoder.eval()
+    features = [encoder(to_float(chunk.to(device))).float().cpu() for chunk in images.split(batch_size)]
+    encoder.train(training)
+    return torch.cat(features)
+
+
+def create_folder(folder: Path, config: RunConfig, shape: ImageShape, overwrite: bool) -> None:
+    """Make the folder of a run with its ``config.json`` in one step.
+
+    Raises:
+        ConfigError: the folder holds weights already, or something that is no run.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        _clear(folder, overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    record = {"config": config.model_dump(mode="json"), "image_shape": list(shape), "versions": _versions()}
+    if folder.exists():
+        write_json(folder / CONFIG, record)
+        return
+    temporary = Path(mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    write_json(temporary / CONFIG, record)
+    temporary.chmod(0o755)
+    temporary.rename(folder)
+
+
+def _clear(folder: Path, overwrite: bool) -> None:
+    if not folder.is_dir() or not (folder / CONFIG).is_file():
+        raise ConfigError(f"folder: {folder} exists and is no run; name another folder")
+    if (folder / WEIGHTS).is_file() and not overwrite:
+        raise ConfigError(f"folder: {folder} holds a run with weights; name another folder, or pass overwrite")
+    for name in (WEIGHTS, METRICS, EVALUATION, *PICTURES, CONFIG):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _versions() -> Mapping[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

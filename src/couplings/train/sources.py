@@ -1,0 +1,175 @@
+"""Where images come from: scikit-learn's digits, torchvision's data sets, a folder, an .npz file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from couplings.train.config import DataConfig
+from couplings.train.data import Dataset, from_arrays, held_out, to_images
+from couplings.train.errors import DataError, did_you_mean
+from couplings.train.idx import find_idx, read_idx
+
+__all__ = ["SOURCES"]
+
+DEFAULT_FOLDER = Path("data")
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+CLOTHES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+
+
+def _digits(config: DataConfig) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    # Sixteen grey levels become bytes; 500 of the 1,797 images are for testing.
+    whole = from_arrays(bunch.images / 16, bunch.target, name=config.name)
+    return held_out(whole, 500)
+
+
+def _fashion_mnist(config: DataConfig) -> Dataset:
+    folder = config.folder or DEFAULT_FOLDER
+    folders = [folder, folder / "FashionMNIST" / "raw"]
+    files = find_idx(folders if config.folder else [*folders, DEBIAN_FASHION_MNIST])
+    if files is None and config.download:
+        _fetch("FashionMNIST", folder, {"train": True}, config.name)
+        files = find_idx(folders)
+    if files is None:
+        raise DataError(
+            f"fashion-mnist: its four idx files are not in {folder}; 'apt-get install dataset-fashion-mnist' puts"
+            f" them into {DEBIAN_FASHION_MNIST} (--data-folder), or add --download to fetch them with torchvision"
+        )
+    images, labels, test_images, test_labels = map(read_idx, files)
+    data = from_arrays(images, labels, test_images, test_labels, name=config.name)
+    return replace(data, classes=CLOTHES) if len(data.classes) == len(CLOTHES) else data
+
+
+def _fetch(kind: str, folder: Path, split: dict[str, Any], name: str, download: bool = True) -> Any:
+    """One of torchvision's data sets; its errors become ours."""
+    from torchvision import datasets
+
+    try:
+        return getattr(datasets, kind)(root=str(folder), download=download, **split)
+    except OSError as error:
+        raise DataError(f"{name}: cannot be downloaded into {folder}: {error}; is there a network?") from None
+    except RuntimeError as error:
+        raise DataError(f"{name}: not complete in {folder} ({error}); fetch it with --download") from None
+
+
+def _torchvision(kind: str, splits: tuple[dict[str, Any], dict[str, Any]], config: DataConfig) -> Dataset:
+    folder = config.folder or DEFAULT_FOLDER
+    parts = [_fetch(kind, folder, split, config.name, config.download) for split in splits]
+    train, test = (to_images(part.data, config.name) for part in parts)
+    numbers = [torch.as_tensor(part.targets if hasattr(part, "targets") else part.labels) for part in parts]
+    classes = getattr(parts[0], "classes", None) or [str(digit) for digit in range(10)]
+    return Dataset(config.name, train, numbers[0].long(), test, numbers[1].long(), tuple(classes))
+
+
+_NPZ_KEYS = (
+    ("images", "labels", "test_images", "test_labels"),
+    ("train_images", "train_labels", "test_images", "test_labels"),
+    ("x_train", "y_train", "x_test", "y_test"),
+)
+
+
+def _npz(config: DataConfig) -> Dataset:
+    path = _existing(config)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:
+        raise DataError(f"{path} is not an .npz file of plain arrays ({error})") from None
+    for keys in _NPZ_KEYS:
+        if keys[0] in arrays:
+            data = from_arrays(*(arrays.get(key) for key in keys), name=path.stem)
+            return data if len(data.test_images) else held_out(data, config.test_fraction or 0.2)
+    hint = did_you_mean("images", arrays)
+    raise DataError(f"{path} has no array 'images' (nor 'train_images' or 'x_train'); {hint}")
+
+
+def _existing(config: DataConfig) -> Path:
+    assert config.folder is not None  # the config checks it
+    if not config.folder.exists():
+        raise DataError(f"data.folder: {config.folder} does not exist")
+    return config.folder
+
+
+def _image_folder(config: DataConfig) -> Dataset:
+    folder = _existing(config)
+    train, test = folder / "train", folder / "test"
+    if not (train.is_dir() and test.is_dir()):
+        images, names = _read_images(folder, config.size)
+        return held_out(from_arrays(images, names, name=folder.name), config.test_fraction or 0.2)
+    images, names = _read_images(train, config.size)
+    test_images, test_names = _read_images(test, config.size)
+    return from_arrays(images, names, test_images, test_names, name=folder.name)
+
+
+def _read_images(folder: Path, size: int | None) -> tuple[Tensor, list[str] | None]:
+    """All images below ``folder``, and the names of the folders that they lie in if there are any."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+    if not paths:
+        raise DataError(f"{folder} holds no images ({', '.join(IMG_EXTENSIONS)})")
+    with ThreadPoolExecutor() as pool:
+        images = list(pool.map(partial(_read_image, size=size), paths))
+    inside = [path.relative_to(folder).parts for path in paths]
+    flat = [path for path, parts in zip(paths, inside, strict=True) if len(parts) == 1]
+    if flat and len(flat) < len(paths):
+        raise DataError(f"{flat[0]} lies beside folders of classes; move it into one of them")
+    return _stack(images, paths), None if flat else [parts[0] for parts in inside]
+
+
+def _read_image(path: Path, size: int | None) -> Tensor:
+    """uint8 ``(c, h, w)``; with a ``size``, the shorter side is resized to it and the centre is kept."""
+    from PIL import Image, UnidentifiedImageError
+    from torchvision.transforms.v2 import functional as transforms
+
+    try:
+        with Image.open(path) as image:
+            plain = image.convert("L" if image.mode in ("1", "L") else "RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is not a readable image ({error}); repair or remove it") from None
+    if size is not None:
+        plain = transforms.center_crop(transforms.resize(plain, [size], antialias=True), [size, size])
+    return transforms.pil_to_tensor(plain)
+
+
+def _stack(images: list[Tensor], paths: list[Path]) -> Tensor:
+    channels = max(image.shape[0] for image in images)
+    for image, path in zip(images, paths, strict=True):
+        if image.shape[1:] != images[0].shape[1:]:
+            first, other = tuple(images[0].shape[1:]), tuple(image.shape[1:])
+            raise DataError(f"{path} is {other} pixels, {paths[0]} is {first}; set data.size, e.g. --data.size 64")
+    return torch.stack([image.expand(channels, -1, -1) for image in images])
+
+
+def _arrays(config: DataConfig) -> Dataset:
+    raise DataError("data.name 'arrays' stands for images given in Python; pass dataset=")
+
+
+_TRAIN_TEST = ({"train": True}, {"train": False})
+
+SOURCES: dict[str, Callable[[DataConfig], Dataset]] = {
+    "digits": _digits,
+    "fashion-mnist": _fashion_mnist,
+    "cifar10": partial(_torchvision, "CIFAR10", _TRAIN_TEST),
+    "cifar100": partial(_torchvision, "CIFAR100", _TRAIN_TEST),
+    # The 100,000 unlabelled images (label -1) train the encoder, the labelled ones the probes.
+    "stl10": partial(_torchvision, "STL10", ({"split": "train+unlabeled"}, {"split": "test"})),
+    "svhn": partial(_torchvision, "SVHN", ({"split": "train"}, {"split": "test"})),
+    "images": _image_folder,
+    "npz": _npz,
+    "arrays": _arrays,
+}
