@@ -97,7 +97,7 @@ def couple(
         tol=tol,
         start=_start(init, like, scores.shape[1]),
     )
-    softness = tuple(side.softness(scores.temperature, like) for side in (rows, cols))
+    softness = rows.softness(scores.temperature, like), cols.softness(scores.temperature, like)
     f, g = _Solve.apply(problem, *softness, *scores.storage.leaves)
     return Coupling(scores, f, g, rule, problem.sides, softness)
 
@@ -141,10 +141,12 @@ def _weights(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) -
     if skip_empty:
         a, b = feasibility.without_empty(like, a, b, rows.constrained, cols.constrained)
     if checks.checks_enabled():
-        if isinstance(rows, Fixed) and isinstance(cols, Fixed) and (rows.weights is not None or cols.weights is not None):
+        if (
+            isinstance(rows, Fixed)
+            and isinstance(cols, Fixed)
+            and (rows.weights is not None or cols.weights is not None)
+        ):
             feasibility.same_mass(a, b)
-        if not skip_empty:
-            feasibility.no_empty(like, a, b, rows.constrained, cols.constrained)
         if scores.mask is not None and isinstance(rows, Fixed) and isinstance(cols, Fixed):
             feasibility.balanced(scores.mask, a, b)
     return a, b
@@ -219,7 +221,10 @@ class _Run:
         other = self.problem.sides[1 - side].weights
         logits = self.storage.seen_from(side)
         own = self.problem.rule.half_step(logits, self.potentials[1 - side], other.log(), self.softness[side])
-        own = torch.where(own.isinf(), 0.0, own)  # an empty row has no mass at any potential
+        empty = own.isinf()  # nothing admissible: no mass at any potential
+        if checks.checks_enabled() and len(self.history) < 2:
+            feasibility.no_empty("row" if side == ROWS else "column", empty, self.problem.sides[side].weights)
+        own = torch.where(empty, 0.0, own)
         self.potentials[side] = own
         self.history.append((side, own))
 

@@ -114,12 +114,12 @@ class Coupling:
 
     def row_entropy(self) -> Tensor:
         """Entropy of P(.|i) in nats, (n,); its exponential is the effective number of columns of the row."""
-        return torch.special.entr(self.conditional()).sum(1)
+        return _entropy(self.conditional()).sum(1)
 
     def entropy(self) -> Tensor:
         """Entropy of the plan in nats: -sum P log P, P scaled to mass one."""
         plan = self.plan()
-        return torch.special.entr(plan / plan.sum()).sum()
+        return _entropy(plan / plan.sum()).sum()
 
     def top(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """The k heaviest pairs: (mass, row, column), heaviest first."""
@@ -156,3 +156,8 @@ class Coupling:
     def empty_rows(self) -> int:
         """How many rows carry no mass (only with `skip_empty=True`)."""
         return int((self.row_mass() <= 0).sum())
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """-p log p, zero at zero, with a finite gradient there."""
+    return -p * torch.log(torch.where(p > 0, p, 1.0))

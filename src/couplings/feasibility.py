@@ -17,19 +17,15 @@ def _admissible(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return (alive & (b > 0)).any(1), (alive & (a > 0)[:, None]).any(0)
 
 
-def no_empty(logits: Tensor, a: Tensor, b: Tensor, rows: bool, cols: bool) -> None:
+def no_empty(name: str, empty: Tensor, weights: Tensor) -> None:
     """Raise when a constrained row or column with mass has no admissible pair."""
-    if not (rows or cols) or (logits.max(1).values > -torch.inf).all() and not cols and (b > 0).all():
-        return
-    row_ok, col_ok = _admissible(logits, a, b)
-    for name, ok, weights, constrained in (("row", row_ok, a, rows), ("column", col_ok, b, cols)):
-        bad = ~ok & (weights > 0)
-        if constrained and bad.any():
-            first, total = int(bad.nonzero()[0]), int(bad.sum())
-            raise Infeasible(
-                f"the mask leaves {name} {first} no admissible pair ({total} such {name}s): drop them from the "
-                "batch, loosen ids, labels or mask, or pass skip_empty=True to give them zero mass"
-            )
+    bad = empty & (weights > 0)
+    if bad.any():
+        first, total = int(bad.nonzero()[0]), int(bad.sum())
+        raise Infeasible(
+            f"the mask leaves {name} {first} no admissible pair ({total} such {name}s): drop them from the "
+            "batch, loosen ids, labels or mask, or pass skip_empty=True to couple to give them zero mass"
+        )
 
 
 def without_empty(logits: Tensor, a: Tensor, b: Tensor, rows: bool, cols: bool) -> tuple[Tensor, Tensor]:

@@ -97,6 +97,7 @@ class _QExponential(Rule):
         """Newton steps on the increasing function, bisection where a step leaves the bracket."""
         x = torch.where(log_weights > -torch.inf, logits + potential, -torch.inf)
         top, where = x.max(dim=1)
+        empty = top == -torch.inf
         low, high = self.bracket(top, log_weights[where], torch.logsumexp(log_weights, 0))
         weights = log_weights.exp()
         f, tolerance = (low + high) / 2, 4 * torch.finfo(x.dtype).eps
@@ -106,9 +107,9 @@ class _QExponential(Rule):
             newton = f - value / slope
             step = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
             moved, f = (step - f).abs(), step
-            if bool((moved <= tolerance * (1 + f.abs())).all()):
+            if bool((empty | (moved <= tolerance * (1 + f.abs()))).all()):
                 break
-        return f
+        return torch.where(empty, torch.inf, f)
 
     def _excess(self, f: Tensor, x: Tensor, weights: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         shifted = x + f[:, None]

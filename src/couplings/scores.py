@@ -8,7 +8,8 @@ weight by a kernel: their exponents add), `-scores` flips the sign (CACR's attra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class Term:
 
     def logits(self) -> Tensor:
         """The (n, m) matrix."""
-        return self.scale * self.cost.score(self.gram.dots(), *self.gram.norms())
+        return self.scale * self.cost.score(self.gram.dots, *self.gram.norms)
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
         """Values at the pairs (i, j)."""
@@ -99,15 +100,18 @@ class Scores:
 
     @classmethod
     def from_gram(
-        cls, gram: Gram, *, temperature: float | Tensor = 1.0, cost: Cost | None = None, mask: Mask | None = None
+        cls,
+        gram: Gram,
+        *,
+        temperature: float | Tensor = 1.0,
+        cost: Cost | None = None,
+        mask: Mask | None = None,
     ) -> Scores:
         """Scores over a gram that is known to be sound (what losses use)."""
         return cls._of(_terms(gram, InnerProduct() if cost is None else cost, temperature), temperature, mask)
 
     @classmethod
-    def given(
-        cls, matrix: Tensor, *, temperature: float | Tensor = 1.0, mask: Mask | Tensor | None = None
-    ) -> Scores:
+    def given(cls, matrix: Tensor, *, temperature: float | Tensor = 1.0, mask: Mask | Tensor | None = None) -> Scores:
         """Scores given as a matrix (n, m); minus infinity forbids a pair, NaN and +inf are refused.
 
         Example:
@@ -133,8 +137,7 @@ class Scores:
         same = self.shape == other.shape
         checks.require(same, f"scores of shapes {self.shape} and {other.shape} do not add")
         masks = [m for m in (self.mask, other.mask) if m is not None]
-        mask = masks[0] | masks[1] if len(masks) == 2 else (masks or [None])[0]
-        return self._of(self.terms + other.terms, 1.0, mask)
+        return self._of(self.terms + other.terms, 1.0, reduce(or_, masks) if masks else None)
 
     def __neg__(self) -> Scores:
         """Logits with the other sign; the mask stays."""

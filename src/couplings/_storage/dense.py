@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 ROWS, COLS = 0, 1
@@ -47,4 +46,4 @@ class Dense:
 
     def kernel(self, f: Tensor, g: Tensor) -> Tensor:
         """exp(f_i + g_j + logit_ij)."""
-        return torch.exp(f[:, None] + g[None, :] + self.logits)
+        return (self.logits + g).add_(f[:, None]).exp_()

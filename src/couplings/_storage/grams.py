@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -23,10 +24,12 @@ class Gram(ABC):
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
 
+    @cached_property
     @abstractmethod
     def dots(self) -> Tensor:
-        """All dot products, (n, m)."""
+        """All dot products, (n, m), computed once."""
 
+    @cached_property
     @abstractmethod
     def norms(self) -> tuple[Tensor, Tensor]:
         """Squared norms of the rows (n, 1) and of the columns, (1, m) or (n, m)."""
@@ -43,9 +46,10 @@ class Gram(ABC):
     def gather(self, columns: Tensor) -> Gram:
         """Each row against its own choice of columns (n, p)."""
 
-    @abstractmethod
     def detach(self) -> Gram:
-        """The same numbers as constants."""
+        """The same numbers as constants, not computed again."""
+        q_sq, k_sq = (v.detach() for v in self.norms)
+        return GivenDots(self.dots.detach(), q_sq, k_sq, self.own_columns)
 
 
 def _sq(z: Tensor) -> Tensor:
@@ -64,10 +68,12 @@ class SharedKeys(Gram):
         """Rows and columns."""
         return self.q.shape[0], self.k.shape[0]
 
+    @cached_property
     def dots(self) -> Tensor:
         """One matrix product."""
         return self.q @ self.k.T
 
+    @cached_property
     def norms(self) -> tuple[Tensor, Tensor]:
         """(n, 1) and (1, m)."""
         return _sq(self.q)[:, None], _sq(self.k)[None, :]
@@ -85,10 +91,6 @@ class SharedKeys(Gram):
         """Keys picked for each row."""
         return OwnKeys(self.q, self.k[columns])
 
-    def detach(self) -> Gram:
-        """Constants."""
-        return SharedKeys(self.q.detach(), self.k.detach())
-
 
 @dataclass(frozen=True, eq=False)
 class OwnKeys(Gram):
@@ -103,10 +105,12 @@ class OwnKeys(Gram):
         """Rows and keys a row."""
         return self.k.shape[0], self.k.shape[1]
 
+    @cached_property
     def dots(self) -> Tensor:
         """One batched matrix-vector product."""
         return (self.k @ self.q[:, :, None]).squeeze(-1)
 
+    @cached_property
     def norms(self) -> tuple[Tensor, Tensor]:
         """(n, 1) and (n, m)."""
         return _sq(self.q)[:, None], _sq(self.k)
@@ -124,10 +128,6 @@ class OwnKeys(Gram):
         """Key positions picked for each row."""
         return OwnKeys(self.q, self.k.take_along_dim(columns[:, :, None], dim=1))
 
-    def detach(self) -> Gram:
-        """Constants."""
-        return OwnKeys(self.q.detach(), self.k.detach())
-
 
 @dataclass(frozen=True, eq=False)
 class GivenDots(Gram):
@@ -143,10 +143,12 @@ class GivenDots(Gram):
         """Rows and columns."""
         return self.matrix.shape[0], self.matrix.shape[1]
 
+    @cached_property
     def dots(self) -> Tensor:
         """The matrix."""
         return self.matrix
 
+    @cached_property
     def norms(self) -> tuple[Tensor, Tensor]:
         """As given, or ones."""
         one = self.matrix.new_ones((1, 1))
@@ -154,19 +156,15 @@ class GivenDots(Gram):
 
     def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Entries of the matrix."""
-        q_sq, k_sq = (v.expand(self.shape) for v in self.norms())
+        q_sq, k_sq = (v.expand(self.shape) for v in self.norms)
         return self.matrix[i, j], q_sq[i, j], k_sq[i, j]
 
     def block(self, rows: Tensor, cols: Tensor) -> Gram:
         """Rows and columns picked by index."""
-        q_sq, k_sq = (v.expand(self.shape)[rows][:, cols] for v in self.norms())
+        q_sq, k_sq = (v.expand(self.shape)[rows][:, cols] for v in self.norms)
         return GivenDots(self.matrix[rows][:, cols], q_sq, k_sq, self.own_columns)
 
     def gather(self, columns: Tensor) -> Gram:
         """Entries picked for each row."""
-        q_sq, k_sq = (v.expand(self.shape).gather(1, columns) for v in self.norms())
+        q_sq, k_sq = (v.expand(self.shape).gather(1, columns) for v in self.norms)
         return GivenDots(self.matrix.gather(1, columns), q_sq, k_sq, own_columns=True)
-
-    def detach(self) -> Gram:
-        """Constants."""
-        return GivenDots(self.matrix.detach(), self.q_sq, self.k_sq, self.own_columns)

@@ -73,7 +73,11 @@ class Batch:
 
     def negative_count(self) -> Tensor:
         """How many negatives each anchor has, (N, 1)."""
-        return (~self.same.forbidden()).sum(1, keepdim=True).to(self.gram.norms()[0])
+        return (~self.same.forbidden()).sum(1, keepdim=True).to(self.gram.norms[0])
+
+    def detach(self) -> Batch:
+        """The same batch as a constant."""
+        return self.with_gram(self.gram.detach())
 
     def with_gram(self, gram: Gram) -> Batch:
         """The same relations over other dot products."""
@@ -193,7 +197,9 @@ def _own_negatives(z: Tensor, n: int, negatives: Tensor, sides: Sides) -> Batch:
     got = f"(n, k, d) with n = {n} and d = {z.shape[1]}, got {tuple(negatives.shape)}"
     checks.require(fits, f"negatives must have shape {got}")
     others = [name for name in ("labels", "ids", "keys", "key_ids") if sides.get(name) is not None]
-    checks.require(not others, f"negatives= replaces the batch's candidates, so {others} would have no effect: drop one")
+    checks.require(
+        not others, f"negatives= replaces the batch's candidates, so {others} would have no effect: drop one"
+    )
     views, p = len(z) // n, len(z) // n - 1
     by_sample = z.reshape(views, n, -1).transpose(0, 1)  # (n, views, d)
     turned = [by_sample.roll(-k, dims=1) for k in range(1, views)]  # positives of every view
@@ -208,6 +214,6 @@ def _own_negatives(z: Tensor, n: int, negatives: Tensor, sides: Sides) -> Batch:
 
 def as_matrix(gram: Gram) -> tuple[Tensor, GivenDots]:
     """The dot products as a leaf with gradient, and the gram over it."""
-    matrix = gram.dots().detach().requires_grad_()
-    q_sq, k_sq = (v.detach() for v in gram.norms())
+    matrix = gram.dots.detach().requires_grad_()
+    q_sq, k_sq = (v.detach() for v in gram.norms)
     return matrix, GivenDots(matrix, q_sq, k_sq, gram.own_columns)

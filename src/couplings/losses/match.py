@@ -54,16 +54,19 @@ class InfoNCE(Loss):
         single = len(batch.partners) == 1
         return {
             "plan" if single else f"positive {k + 1}": couple(
-                batch.scores(self.temperature, batch.all_but(partner)), Fixed(), Free(), sweeps=0, row_step=True
+                batch.scores(self.temperature, batch.all_but(partner)),
+                Fixed(),
+                Free(),
+                sweeps=0,
+                row_step=True,
             )
             for k, partner in enumerate(batch.partners)
         }
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean over positives of KL(T, P)."""
-        columns = batch.positives.split(1, dim=1)
-        pairs = zip(columns, couplings.values(), strict=True)
-        return torch.stack([Pairs(column).divergence(plan) for column, plan in pairs]).mean()
+        pairs = zip(batch.positives.T, couplings.values(), strict=True)
+        return torch.stack([Pairs(column[:, None]).divergence(plan) for column, plan in pairs]).mean()
 
 
 class GCAINCE(Loss):

@@ -154,16 +154,17 @@ class HCLOT(_SampledNegatives):
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The balanced "negatives", a constant."""
-        with torch.no_grad():
-            scores = batch.scores(self.reg, batch.same, self.cost)
-            if self.sweeps is not None:
-                return {"negatives": couple(scores, Fixed(), Fixed(), sweeps=self.sweeps)}
-            tol = 1e-10 if scores.storage.logits.dtype == torch.float64 else 1e-5
-            return {"negatives": couple(scores, Fixed(), Fixed(), sweeps=1000, tol=tol)}
+        scores = batch.detach().scores(self.reg, batch.same, self.cost)
+        if self.sweeps is not None:
+            return {"negatives": couple(scores, Fixed(), Fixed(), sweeps=self.sweeps)}
+        tol = 1e-10 if scores.storage.logits.dtype == torch.float64 else 1e-5
+        return {"negatives": couple(scores, Fixed(), Fixed(), sweeps=1000, tol=tol)}
 
 
 def _cost(cost: str | Cost, kappa: float | None) -> Cost:
     shifted = isinstance(cost, str) and cost == "exp"
-    checks.require(shifted or kappa is None, f"kappa belongs to cost='exp' only, got kappa={kappa!r} with cost={cost!r}")
+    checks.require(
+        shifted or kappa is None, f"kappa belongs to cost='exp' only, got kappa={kappa!r} with cost={cost!r}"
+    )
     exp = ExpSquaredEuclidean() if kappa is None else ExpSquaredEuclidean(kappa)
     return resolve(cost, {"sqeuclidean": SquaredEuclidean(), "exp": exp})

@@ -12,7 +12,6 @@ from .._storage.grams import Gram
 from ..costs import RBF, Cost, DistancePower, SquaredEuclidean, resolve
 from ..couple import couple
 from ..coupling import Coupling
-from ..marginals import Fixed, Free
 from ..scores import Scores
 from .base import Couplings, Loss
 from .batch import Batch
@@ -57,8 +56,8 @@ class AlphaCLDirect(Loss):
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The weights of the "negatives", a constant."""
-        with torch.no_grad():
-            return {"negatives": couple(batch.scores(self.temperature, batch.same, DistancePower(self.p)))}
+        scores = batch.detach().scores(self.temperature, batch.same, DistancePower(self.p))
+        return {"negatives": couple(scores).detach()}
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """Half the squared distances: positives minus weighed negatives."""
@@ -118,7 +117,12 @@ class CACR(Loss):
         normalize: bool = True,
     ) -> None:
         super().__init__(normalize=normalize)
-        for name, value in (("t_positive", t_positive), ("t_negative", t_negative), ("alpha", alpha), ("beta", beta)):
+        for name, value in (
+            ("t_positive", t_positive),
+            ("t_negative", t_negative),
+            ("alpha", alpha),
+            ("beta", beta),
+        ):
             checks.positive(name, value, zero=True)
         self.t_positive, self.t_negative, self.alpha, self.beta = t_positive, t_negative, alpha, beta
         self.cost = resolve(cost, {"sqeuclidean": SquaredEuclidean(), "rbf": RBF()})
