@@ -130,7 +130,7 @@ def leave_one_out_accuracy(features: Tensor, labels: Any, neighbours: int = 20) 
     Raises:
         DataError: labels of another length than the features.
     """
-    names, numbers = np.unique(np.asarray(labels), return_inverse=True)
+    _, numbers = np.unique(np.asarray(labels), return_inverse=True)
     if len(numbers) != len(features) or len(features) < 2:
         raise DataError(f"labels: {len(numbers)} labels for {len(features)} images; one each, at least two")
     known, unit = torch.from_numpy(numbers), F.normalize(features, dim=1)
@@ -204,18 +204,20 @@ def baselines(dataset: Dataset, config: RunConfig) -> Baselines:
     )
 
 
-def _geometry(run: Run, data: Dataset) -> dict[str, float]:
-    """Alignment of two views, uniformity and effective rank of features of test images."""
+class _Geometry(NamedTuple):
+    alignment: float
+    uniformity: float
+    effective_rank: float
+
+
+def _geometry(run: Run, data: Dataset) -> _Geometry:
+    """How the features of test images, and of two views of them, lie."""
     images = data.test_images[:2000]
     generator = torch.Generator().manual_seed(0)
     views = Views(run.config.views, data.shape.channels)(images, generator)[:2]
-    units = [F.normalize(embed(run.encoder, view), dim=1) for view in views]
+    pair = [embed(run.encoder, view) for view in views]
     features = embed(run.encoder, images)
-    return {
-        "alignment": alignment(*units).item(),
-        "uniformity": uniformity(F.normalize(features, dim=1)).item(),
-        "effective_rank": effective_rank(features).item(),
-    }
+    return _Geometry(alignment(*pair).item(), uniformity(features).item(), effective_rank(features).item())
 
 
 def evaluate(run: Run, dataset: Dataset | None = None, baseline: Baselines | None = None) -> Evaluation:
@@ -235,6 +237,7 @@ def evaluate(run: Run, dataset: Dataset | None = None, baseline: Baselines | Non
     found = baseline or baselines(data, run.config)
     trained = _probe(lambda images: embed(run.encoder, images), split, run.config.evaluation)
     geometry = _geometry(run, data)
-    result = Evaluation(trained, *found, **geometry, feature_dim=run.encoder.dim, seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    result = Evaluation(trained, *found, *geometry, run.encoder.dim, seconds)
     write_json(run.folder / EVALUATION, result.to_json())
     return result

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
@@ -116,7 +115,7 @@ class _Trainer:
         """Train to the end, one step a record."""
         order = batches(len(self.images), self.config.batch_size, self.generator)
         for _, chosen in zip(range(self.config.steps), order, strict=False):
-            lr = self.schedule.get_last_lr()[0]
+            lr = float(self.schedule.get_last_lr()[0])
             value, features, projections = self.step(self.model, self.optimiser, chosen)
             self.schedule.step()
             self.done += 1
@@ -159,11 +158,10 @@ def _finite(value: Tensor, step: int) -> float:
 @torch.no_grad()
 def _diagnose(loss: Loss, features: Tensor, projections: tuple[Tensor, ...]) -> dict[str, Any]:
     couplings = loss.coupling(*projections)
-    units = [F.normalize(part, dim=1) for part in projections]
     return {
         "plan_entropy": {name: coupling.entropy().item() for name, coupling in couplings.items()},
-        "alignment": alignment(*units).item(),
-        "uniformity": uniformity(torch.cat(units)).item(),
+        "alignment": alignment(*projections).item(),
+        "uniformity": uniformity(torch.cat(projections)).item(),
         "effective_rank": effective_rank(features).item(),
     }
 

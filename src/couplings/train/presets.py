@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from couplings.train.config import (
@@ -19,7 +21,14 @@ from couplings.train.errors import ConfigError, did_you_mean
 
 __all__ = ["preset"]
 
-_COLOUR = {"contrast": 0.4, "brightness": 0.2, "gamma": 0.3, "saturation": 0.4, "hue": 0.1, "grayscale": 0.2}
+_COLOUR: dict[str, Any] = {
+    "contrast": 0.4,
+    "brightness": 0.2,
+    "gamma": 0.3,
+    "saturation": 0.4,
+    "hue": 0.1,
+    "grayscale": 0.2,
+}
 
 
 def _digits() -> RunConfig:
@@ -47,14 +56,14 @@ def _photographs(name: str, *, flip: float = 0.5, **settings: Any) -> RunConfig:
     )
 
 
-def _own_images(name: str, folder: str | None = None) -> RunConfig:
+def _own_images(name: str, folder: Path | None = None) -> RunConfig:
     """Cautious augmentation for images nobody has seen: no flip and no colour operation."""
     views = ViewsConfig(crop=(0.4, 1.0), contrast=0.3, brightness=0.15, gamma=0.3)
     loss = LossConfig(name="infonce", params={"temperature": 0.2})
     return RunConfig(data=DataConfig(name=name, folder=folder), views=views, loss=loss, steps=500)
 
 
-_PRESETS = {
+_PRESETS: dict[str, Callable[[], RunConfig]] = {
     "digits": _digits,
     "fashion-mnist": _fashion_mnist,
     "cifar10": partial(_photographs, "cifar10"),
@@ -62,8 +71,8 @@ _PRESETS = {
     "stl10": partial(_photographs, "stl10"),
     # A mirrored house number is another one.
     "svhn": partial(_photographs, "svhn", flip=0.0),
-    "images": partial(_own_images, "images", "images"),
-    "npz": partial(_own_images, "npz", "images.npz"),
+    "images": partial(_own_images, "images", Path("images")),
+    "npz": partial(_own_images, "npz", Path("images.npz")),
     "arrays": partial(_own_images, "arrays"),
 }
 assert set(_PRESETS) == set(DATA_NAMES)
