@@ -3,9 +3,23 @@
 Importing this package needs matplotlib (``pip install 'couplings[report]'``).
 """
 
-from couplings.report.comparison import Entry, comparison, markdown_table
+from couplings.report.comparison import Entry, cells, clearly_above, collapsed, comparison, markdown_table
 from couplings.report.coupling import coupling_picture
 from couplings.report.curves import curves
 from couplings.report.embedding import embedding_map
+from couplings.report.run import draw_coupling, draw_curves, draw_run
 
-__all__ = ["Entry", "comparison", "coupling_picture", "curves", "embedding_map", "markdown_table"]
+__all__ = [
+    "Entry",
+    "cells",
+    "clearly_above",
+    "collapsed",
+    "comparison",
+    "coupling_picture",
+    "curves",
+    "draw_coupling",
+    "draw_curves",
+    "draw_run",
+    "embedding_map",
+    "markdown_table",
+]

@@ -77,9 +77,7 @@ def _draw(axes: Axes, entries: Sequence[Entry], measure: int) -> None:
         seeds = [100 * score[measure] for score in entry.scores]
         axes.plot(seeds, [row + 0.24] * len(seeds), "o", markersize=3.5, markerfacecolor="none", color=colour)
         marker = "s" if entry.baseline else "D" if entry.marked else "o"
-        axes.errorbar(
-            mean, row, xerr=spread, fmt=marker, color=colour, markersize=7, capsize=3, linewidth=1.6
-        )
+        axes.errorbar(mean, row, xerr=spread, fmt=marker, color=colour, markersize=7, capsize=3, linewidth=1.6)
         axes.annotate(
             f"{mean:.1f}",
             (mean, row),
@@ -121,3 +119,21 @@ def cells(entry: Entry) -> tuple[str, ...]:
 def _cell(entry: Entry, measure: int) -> str:
     mean = f"{100 * entry.mean(measure):.1f}"
     return mean if len(entry.scores) == 1 else f"{mean} ± {100 * entry.spread(measure):.1f}"
+
+
+def clearly_above(entry: Entry, reference: Entry, spreads: float = 2.0) -> bool:
+    """Whether the ten-label accuracy is above the reference's by more than `spreads` times the larger spread.
+
+    Example:
+        >>> better, base = Entry("a", ((1, 1, 0.9), (1, 1, 0.92))), Entry("b", ((1, 1, 0.8), (1, 1, 0.82)))
+        >>> clearly_above(better, base)
+        True
+    """
+    few = len(MEASURES) - 1
+    gain = entry.mean(few) - reference.mean(few)
+    return gain > spreads * max(entry.spread(few), reference.spread(few))
+
+
+def collapsed(effective_rank: float, dimension: int) -> bool:
+    """Whether features of that RankMe fill less than a twentieth of their dimensions."""
+    return effective_rank < 0.05 * dimension

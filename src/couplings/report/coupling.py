@@ -160,9 +160,7 @@ def _mark_classes(axes: Axes, rows: np.ndarray, columns: np.ndarray) -> None:
     for name in down.keys() & across.keys():
         (top, height), (left, width) = down[name], across[name]
         for colour, line in (("white", 2.4), (INK, 1.0)):
-            frame = Rectangle(
-                (left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=line
-            )
+            frame = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=line)
             axes.add_patch(frame)
     axes.set(xlabel="key, sorted by class", ylabel="query, sorted by class")
     for put, spans in ((axes.set_xticks, across), (axes.set_yticks, down)):
@@ -173,9 +171,7 @@ def _mark_classes(axes: Axes, rows: np.ndarray, columns: np.ndarray) -> None:
 def _spans(labels: np.ndarray) -> dict[str, tuple[int, int]]:
     """First place and size of every class in sorted labels."""
     names, starts, sizes = np.unique(labels, return_index=True, return_counts=True)
-    return {
-        str(name): (int(start), int(size)) for name, start, size in zip(names, starts, sizes, strict=True)
-    }
+    return {str(name): (int(start), int(size)) for name, start, size in zip(names, starts, sizes, strict=True)}
 
 
 def _draw_pairs(figure: SubFigure, batch: _Batch, images: np.ndarray) -> None:
@@ -208,9 +204,7 @@ def _caption(batch: _Batch, i: int, j: int) -> str:
     ratio = max(batch.weights[i, j], batch.weights[j, i]) / batch.mean_repulsion()
     if batch.labels is None:
         return f"{ratio:.0f} x mean"
-    same = (
-        "same class" if batch.labels[i] == batch.labels[j] else f"{batch.labels[i]} against {batch.labels[j]}"
-    )
+    same = "same class" if batch.labels[i] == batch.labels[j] else f"{batch.labels[i]} against {batch.labels[j]}"
     return f"{ratio:.0f} x mean\n{same}"
 
 

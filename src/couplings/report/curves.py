@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from couplings.report.style import BLUE, QUIET, canvas, grid
+from couplings.report.style import PALETTE, canvas, grid
+
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -21,21 +25,20 @@ class _Panel:
 
 
 _PANELS = (
-    _Panel("loss", "Loss", "nats"),
+    _Panel("loss", "Loss", "loss value"),
     _Panel("alignment", "Alignment (lower: positives closer)", "mean squared distance, 0 to 4"),
     _Panel("uniformity", "Uniformity (lower: more spread out)", "log mean exp(-2 d²), nats"),
     _Panel("plan_entropy", "Entropy of the plan", "nats"),
 )
 
 
-def curves(
-    metrics: Sequence[Mapping[str, float]], path: str | os.PathLike[str], title: str = "Training curves"
-) -> None:
+def curves(metrics: Sequence[Record], path: str | os.PathLike[str], title: str = "Training curves") -> None:
     """Draw loss, alignment, uniformity and plan entropy over the steps into a PNG.
 
     Args:
         metrics: one mapping a recorded step with the key ``"step"`` and any of ``"loss"``, ``"alignment"``,
-            ``"uniformity"``, ``"plan_entropy"``; a record may lack some of them.
+            ``"uniformity"``, ``"plan_entropy"``; a record may lack some of them, a value may be a mapping from
+            names to parts (the entropies of a loss's plans).
         path: the PNG to write.
         title: printed above the panels.
 
@@ -46,12 +49,10 @@ def curves(
         >>> records = [{"step": t, "loss": 5 / t, "alignment": 1 / t} for t in range(1, 30)]
         >>> curves(records, "curves.png")  # doctest: +SKIP
     """
-    panels = [panel for panel in _PANELS if any(panel.key in record for record in metrics)]
+    panels = [panel for panel in _PANELS if _series(panel.key, metrics)]
     if not panels:
         wanted = ", ".join(panel.key for panel in _PANELS)
-        raise ValueError(
-            f"metrics: {len(metrics)} records came and none has any of {wanted}; nothing to draw"
-        )
+        raise ValueError(f"metrics: {len(metrics)} records came and none has any of {wanted}; nothing to draw")
     rows = (len(panels) + 1) // 2
     with canvas(path, (9.0, 0.6 + 2.6 * rows), title) as figure:
         grids = figure.subplots(rows, 2, squeeze=False).ravel()
@@ -61,20 +62,34 @@ def curves(
             axes.set_visible(False)
 
 
-def _draw(axes: Axes, panel: _Panel, metrics: Sequence[Mapping[str, float]]) -> None:
-    points = [(record["step"], record[panel.key]) for record in metrics if panel.key in record]
-    steps, values = np.asarray(points, dtype=float).T
-    smooth = _smooth(values)
-    if smooth is not values:
-        axes.plot(steps, values, color=QUIET, linewidth=0.8, alpha=0.5)
-    axes.plot(steps, smooth, color=BLUE, linewidth=1.8)
-    axes.plot(steps[-1], smooth[-1], "o", color=BLUE, markersize=4)
-    axes.annotate(
-        f"{smooth[-1]:.3g}", (steps[-1], smooth[-1]), xytext=(4, 5), textcoords="offset points", ha="right"
-    )
+def _draw(axes: Axes, panel: _Panel, metrics: Sequence[Record]) -> None:
+    series = _series(panel.key, metrics)
+    for colour, (name, points) in zip(cycle(PALETTE), series.items(), strict=False):
+        steps, values = np.asarray(points, dtype=float).T
+        smooth = _smooth(values)
+        if smooth is not values:
+            axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
+        axes.plot(steps, smooth, color=colour, linewidth=1.8, label=name)
+        axes.plot(steps[-1], smooth[-1], "o", color=colour, markersize=4)
+        place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "right"}
+        axes.annotate(f"{smooth[-1]:.3g}", (steps[-1], smooth[-1]), **place)  # type: ignore[arg-type]
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=8.5)
     axes.set(title=panel.title, xlabel="training step", ylabel=panel.unit)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.margins(y=0.12)
     grid(axes, "y")
+
+
+def _series(key: str, metrics: Sequence[Record]) -> dict[str, list[tuple[float, float]]]:
+    """(step, value) points by name: a quantity with parts, as the entropies of two plans, has several."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for record in metrics:
+        value = record.get(key)
+        parts = value if isinstance(value, Mapping) else {} if value is None else {key: value}
+        for name, part in parts.items():
+            series.setdefault(name, []).append((record["step"], part))
+    return series
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

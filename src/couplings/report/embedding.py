@@ -39,9 +39,7 @@ def embedding_map(
     points, share = _principal(_matrix(features))
     classes = None if labels is None else np.asarray(labels)
     if classes is not None and classes.shape != points.shape[:1]:
-        raise ValueError(
-            f"labels: shape {classes.shape} came for {len(points)} features; give one label a row"
-        )
+        raise ValueError(f"labels: shape {classes.shape} came for {len(points)} features; give one label a row")
     with canvas(path, (7.0, 6.0), title) as figure:
         axes = figure.subplots()
         _scatter(axes, points, classes)
@@ -75,8 +73,6 @@ def _scatter(axes: Axes, points: np.ndarray, classes: np.ndarray | None) -> None
     for rank, name in enumerate(names):
         own = points[classes == name]
         colour, marker = PALETTE[rank % len(PALETTE)], _MARKERS[rank // len(PALETTE) % len(_MARKERS)]
-        axes.scatter(
-            own[:, 0], own[:, 1], s=10, alpha=0.65, linewidth=0, label=str(name), color=colour, marker=marker
-        )
+        axes.scatter(own[:, 0], own[:, 1], s=10, alpha=0.65, linewidth=0, label=str(name), color=colour, marker=marker)
     if len(names) <= 20:
         axes.legend(title="class", loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2, frameon=False)

@@ -1,0 +1,61 @@
+"""The command line: ``couplings train``, ``couplings evaluate`` and ``couplings demo``.
+
+Exit codes: 0 done, 2 a mistake in the command or its files (one message says which), 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_USAGE, _STOPPED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: words after ``couplings``; None takes them from the shell.
+
+    Example:
+        >>> main(["--version"])
+        0.1.0
+        0
+    """
+    from cyclopts import CycloptsError
+
+    from couplings.cli.app import app
+
+    try:
+        app(sys.argv[1:] if arguments is None else list(arguments))
+    except CycloptsError as error:
+        return _fail(f"{error}\n'couplings --help' lists commands, 'couplings COMMAND --help' their options.")
+    except KeyboardInterrupt as stop:
+        return _stopped(stop)
+    except (ValueError, OSError) as error:
+        if not _users_mistake(error):
+            raise
+        return _fail(str(error))
+    return 0
+
+
+def _users_mistake(error: Exception) -> bool:
+    """Tell a wrong setting or file from a defect of ours, which deserves its traceback."""
+    from couplings import InvalidInput
+    from couplings.train.errors import ConfigError, DataError
+
+    return isinstance(error, (ConfigError, DataError, InvalidInput)) or (
+        isinstance(error, OSError) and error.filename is not None
+    )
+
+
+def _fail(message: str) -> int:
+    print(f"couplings: error: {message}", file=sys.stderr)
+    return _USAGE
+
+
+def _stopped(stop: KeyboardInterrupt) -> int:
+    print(f"couplings: {str(stop) or 'stopped'}", file=sys.stderr)
+    return _STOPPED

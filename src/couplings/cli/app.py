@@ -1,0 +1,144 @@
+"""The three commands and their options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from couplings import __version__
+from couplings.cli.console import say
+
+app = App(
+    name="couplings",
+    version=__version__,
+    help="Contrastive representation learning in which every loss is a choice of coupling.",
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+    suppress_keyboard_interrupt=False,
+)
+
+
+@app.command
+def train(
+    *,
+    data: str = "digits",
+    data_folder: Path | None = None,
+    loss: str | None = None,
+    output: Path | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    encoder: str | None = None,
+    precision: str | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+) -> None:
+    """Train an encoder without labels, then measure it beside raw pixels and an untrained encoder.
+
+    Every data set comes with a recipe; the options change it.
+
+    Parameters
+    ----------
+    data
+        digits (needs no files), fashion-mnist, cifar10, cifar100, stl10, svhn, images (a folder of image
+        files) or npz (a file of arrays).
+    data_folder
+        The folder of the data set's files; for npz the file.
+    loss
+        infonce, hcl, hcl-ot, gca-ince, alpha-cl-direct or cacr.
+    output
+        The run's folder, new or empty [default: runs/DATA-LOSS-seedSEED].
+    steps
+        Training steps.
+    batch_size
+        Images a step; each is seen in all its views.
+    encoder
+        small-cnn, resnet18, resnet50, small-alexnet or timm:NAME.
+    precision
+        32-true, bf16-mixed, 16-mixed or 64-true.
+    limit
+        Train on a seeded subset of that many images.
+    seed
+        Seed of weights, batches and views.
+    overwrite
+        Replace a run that lies in the output folder.
+    set_
+        Any setting by its dotted key, as in `--set loss.reg=0.5 --set optimiser.lr=1e-3`; repeatable. A run's
+        config.json lists all keys.
+    """
+    say(f"couplings {__version__}: training on {data}. Ctrl-C stops and keeps the weights so far.")
+    from couplings.cli.commands import train_command
+
+    flags = {
+        "data.folder": data_folder,
+        "data.limit": limit,
+        "loss.name": loss,
+        "steps": steps,
+        "batch_size": batch_size,
+        "encoder.name": encoder,
+        "precision": precision,
+        "seed": seed,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    train_command(data, given | _settings(set_ or []), output, overwrite)
+
+
+def _settings(words: list[str]) -> dict[str, Any]:
+    """``key=value`` words; a value is read as JSON (0.5, true, [0.4, 1]), else as it stands."""
+    from couplings.train.errors import ConfigError
+
+    settings: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals and value):
+            raise ConfigError(f"--set: '{word}' came; write key=value, as in --set loss.temperature=0.2")
+        settings[key] = _value(value)
+    return settings
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+@app.command
+def evaluate(run: Path, *, data_folder: Path | None = None) -> None:
+    """Measure a trained run again: kNN, linear probes, collapse, beside raw pixels and an untrained encoder.
+
+    Parameters
+    ----------
+    run
+        The folder that `couplings train` wrote.
+    data_folder
+        Where the images are now, if they have moved since.
+    """
+    say(f"couplings {__version__}: evaluating {run}.")
+    from couplings.cli.commands import evaluate_command
+
+    evaluate_command(run, data_folder)
+
+
+@app.command
+def demo(*, output: Path = Path("runs/demo"), seeds: int = 2, steps: int | None = None) -> None:
+    """Train with all six losses on real images of digits and compare them; about two minutes on two cores.
+
+    Parameters
+    ----------
+    output
+        Folder of the table, the pictures and the runs.
+    seeds
+        Runs a loss.
+    steps
+        Training steps a run [default: the recipe's].
+    """
+    say(f"couplings {__version__}: comparing six losses on handwritten digits.")
+    from couplings.cli.commands import demo_command
+
+    demo_command(output, seeds, steps)

@@ -1,0 +1,85 @@
+"""The last block on the screen: how good it is, whether it collapsed, what was written, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from couplings.cli.console import console, duration, say
+from couplings.report import cells, collapsed
+
+if TYPE_CHECKING:
+    from couplings.demo import DemoResult
+    from couplings.train.evaluate import Evaluation, Probe
+    from couplings.train.run import Run
+
+_HEADINGS = ("test accuracy, %", "kNN", "linear probe", "10 labels a class")
+
+
+def close_run(run: Run, evaluation: Evaluation | None, pictures: Sequence[Path]) -> None:
+    """Sum up one run."""
+    if evaluation is not None:
+        few = run.config.evaluation.few_labels
+        console.print(_table(evaluation, f"{run.config.loss.name}, {run.step} steps", f"{few} labels a class"))
+        say(_verdict(evaluation))
+        say(_collapse(evaluation.effective_rank, evaluation.feature_dim))
+    say(f"Written to {run.folder}: {', '.join(_written(run.folder))}.")
+    say(f"Look at {' and '.join(str(path) for path in pictures)}.")
+    say(f'Use the encoder: from couplings.train import Run; Run.load("{run.folder}").embed(images)')
+    say(f"Compare: couplings train --data {run.config.data.name} --loss {_another(run.config.loss.name)}")
+
+
+def _table(evaluation: Evaluation, name: str, few: str) -> Table:
+    table = Table(*_HEADINGS[:-1], few)
+    for label, probe in (("raw pixels", evaluation.pixels), ("untrained encoder", evaluation.untrained)):
+        table.add_row(label, *_cells(probe), style="dim")
+    table.add_row(name, *_cells(evaluation.trained), style="bold")
+    return table
+
+
+def _cells(probe: Probe) -> tuple[str, str, str]:
+    few = f"{100 * probe.few_label:.1f} ± {100 * probe.few_label_spread:.1f}"
+    return f"{100 * probe.knn:.1f}", f"{100 * probe.linear:.1f}", few
+
+
+def _verdict(evaluation: Evaluation) -> str:
+    best = max(evaluation.pixels.few_label, evaluation.untrained.few_label)
+    gain = 100 * (evaluation.trained.few_label - best)
+    if gain > 0:
+        return f"With few labels the encoder is {gain:.1f} points better than the better of raw pixels and no training."
+    return (
+        f"With few labels the encoder is {-gain:.1f} points worse than the better of raw pixels and no training: "
+        "try more --steps, or weaker views (--set views.crop=[0.8,1])."
+    )
+
+
+def _collapse(rank: float, dimension: int) -> str:
+    text = f"Effective rank of the features (RankMe): {rank:.1f} of {dimension} dimensions"
+    if collapsed(rank, dimension):
+        return f"{text}: COLLAPSED. Lower the temperature (--set loss.temperature=0.1) or optimiser.lr."
+    return f"{text}: no collapse."
+
+
+def _written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _another(loss: str) -> str:
+    return "infonce" if loss == "hcl-ot" else "hcl-ot"
+
+
+def close_demo(result: DemoResult) -> None:
+    """Sum up the comparison."""
+    table = Table(*_HEADINGS)
+    for entry in result.entries:
+        name = f"{entry.name} *" if entry.marked else entry.name
+        table.add_row(name, *cells(entry), style="dim" if entry.baseline else None)
+    console.print(table)
+    say(result.note)
+    say(f"{result.collapse()} {len(result.runs)} runs in {duration(result.seconds)}.")
+    say(f"Written to {result.folder}: {', '.join(_written(result.folder))}.")
+    say(f"Look at {result.folder / 'comparison.png'} and {result.folder / 'coupling.png'}.")
+    say("Next: couplings train --data fashion-mnist --loss hcl-ot, or your own: couplings train --help")

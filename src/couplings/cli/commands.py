@@ -1,0 +1,79 @@
+"""What the commands do, once their words are understood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from couplings.cli.console import TrainingDisplay, bar, say
+from couplings.train.config import RunConfig, with_overrides
+from couplings.train.data import Dataset, load
+from couplings.train.errors import DataError
+from couplings.train.evaluate import Evaluation, evaluate
+from couplings.train.loop import train
+from couplings.train.presets import preset
+from couplings.train.run import Run
+
+
+def train_command(data: str, settings: Mapping[str, Any], output: Path | None, overwrite: bool) -> None:
+    """Train, draw, measure and sum up."""
+    config = with_overrides(preset(data), settings)
+    dataset = _images(config)
+    with TrainingDisplay() as display:
+        run = train(config, output or _default_folder(config), display, dataset, overwrite=overwrite)
+    _measure(run, dataset)
+
+
+def evaluate_command(folder: Path, data_folder: Path | None) -> None:
+    """Measure a run that lies on the disk."""
+    run = Run.load(folder)
+    if not run.finished:
+        say(f"This run was stopped after {run.step} of {run.config.steps} steps.")
+    moved = {} if data_folder is None else {"data.folder": data_folder}
+    _measure(run, _images(with_overrides(run.config, moved)))
+
+
+def demo_command(output: Path, seeds: int, steps: int | None) -> None:
+    """Compare the six losses on digits."""
+    from couplings.demo import Demo
+
+    demo = Demo.plan(output, seeds, steps)
+    say(f"{demo.describe()} The time left is known after the first steps.")
+    with bar(demo.total_steps, "training") as progress:
+        result = demo.run(progress.update)
+    from couplings.cli.closing import close_demo
+
+    close_demo(result)
+
+
+def _default_folder(config: RunConfig) -> Path:
+    return Path("runs") / f"{config.data.name}-{config.loss.name}-seed{config.seed}"
+
+
+def _images(config: RunConfig) -> Dataset:
+    dataset = load(config.data)
+    channels, height, width = dataset.shape
+    say(
+        f"{dataset.name}: {len(dataset.train_images):,} training and {len(dataset.test_images):,} test images, "
+        f"{channels} x {height} x {width} pixels."
+    )
+    return dataset
+
+
+def _measure(run: Run, dataset: Dataset) -> None:
+    say("Measuring frozen features and drawing: a few seconds.")
+    from couplings.cli.closing import close_run
+    from couplings.report import draw_run
+
+    pictures = draw_run(run, dataset)
+    close_run(run, _evaluation(run, dataset), pictures)
+
+
+def _evaluation(run: Run, dataset: Dataset) -> Evaluation | None:
+    """None for images without labels, which can be learnt from but not measured on."""
+    try:
+        return evaluate(run, dataset)
+    except DataError as error:
+        say(f"No accuracies: {error}.")
+        return None

@@ -1,0 +1,121 @@
+"""Which runs the demo makes, and how."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from couplings.demo.result import DemoResult, Trained
+from couplings.demo.workers import Tick, open_workers
+from couplings.losses import LOSSES
+from couplings.train.config import ConfigError, RunConfig, with_overrides
+from couplings.train.data import load
+from couplings.train.evaluate import Baselines, baselines, evaluate
+from couplings.train.loop import Silent, StepRecord, train
+from couplings.train.presets import preset
+
+_DATA = "digits"
+
+Progress = Callable[[int, str], None]
+"""Told the steps done by all runs and a note."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The six losses, some seeds each, on digits.
+
+    Example:
+        >>> Demo.plan(Path("runs/demo"), seeds=2, steps=250).total_steps
+        3000
+    """
+
+    folder: Path
+    configs: tuple[RunConfig, ...]
+    workers: int
+
+    @classmethod
+    def plan(cls, folder: Path, seeds: int = 2, steps: int | None = None) -> Demo:
+        """Decide on the runs; nothing is written yet.
+
+        Raises:
+            ConfigError: no seed, no step, or a folder that is a file.
+        """
+        if seeds < 1:
+            raise ConfigError(f"seeds: {seeds} came; at least one seed is needed")
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"output: {folder} is a file; name a folder")
+        length = {} if steps is None else {"steps": steps}
+        configs = tuple(
+            with_overrides(preset(_DATA), {"loss.name": loss, "seed": seed, **length})
+            for loss in LOSSES
+            for seed in range(seeds)
+        )
+        return cls(folder, configs, workers=min(_cores(), len(configs)))
+
+    @property
+    def total_steps(self) -> int:
+        """Training steps of all runs."""
+        return sum(config.steps for config in self.configs)
+
+    def describe(self) -> str:
+        """What is about to happen, in a line."""
+        config = self.configs[0]
+        return (
+            f"{len(LOSSES)} losses x {len(self.configs) // len(LOSSES)} seeds of {config.steps} steps of "
+            f"{config.batch_size} images, {self.workers} at a time."
+        )
+
+    def run(self, progress: Progress) -> DemoResult:
+        """Make the runs and write the table, the pictures and the numbers into the folder."""
+        start = time.perf_counter()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        seeds = [config for config in self.configs if config.loss.name == self.configs[0].loss.name]
+        with open_workers(self.workers, len(self.configs)) as workers:
+            progress(0, "measuring raw pixels and untrained encoders")
+            references = workers.run(_reference, seeds, lambda _: None)
+            by_seed = {config.seed: found for config, found in zip(seeds, references, strict=True)}
+            jobs = [_Job(config, self.folder / "runs", by_seed[config.seed]) for config in self.configs]
+            trained = workers.run(_trained, jobs, lambda steps: progress(steps, "steps"))
+        result = DemoResult(self.folder, tuple(trained), seconds=time.perf_counter() - start)
+        result.write()
+        return result
+
+
+@dataclass(frozen=True)
+class _Job:
+    config: RunConfig
+    folder: Path
+    reference: Baselines
+
+
+@dataclass(frozen=True)
+class _Ticker(Silent):
+    """Tells the parent how far a run is."""
+
+    tick: Tick
+
+    def on_step(self, step: StepRecord) -> None:
+        self.tick(step.step)
+
+
+def _reference(config: RunConfig, tick: Tick) -> Baselines:
+    return baselines(load(config.data), config)
+
+
+def _trained(job: _Job, tick: Tick) -> Trained:
+    config = job.config
+    folder = job.folder / f"{config.loss.name}-seed{config.seed}"
+    data = load(config.data)
+    run = train(config, folder, _Ticker(tick), data, overwrite=True)
+    return Trained(config.loss.name, config.seed, folder, evaluate(run, data, job.reference))
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

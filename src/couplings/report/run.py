@@ -1,0 +1,96 @@
+"""The pictures of a trained run: its curves and the coupling that drives its learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from couplings.report.coupling import coupling_picture
+from couplings.report.curves import curves
+
+if TYPE_CHECKING:
+    from couplings.train.data import Dataset
+    from couplings.train.run import Run
+
+CURVES, COUPLING = "curves.png", "coupling.png"
+_ROWS = 100
+
+
+def draw_run(run: Run, dataset: Dataset) -> list[Path]:
+    """Write ``curves.png`` and ``coupling.png`` into the run's folder and return their paths.
+
+    The coupling is that of a fixed batch of training images, a few of each class, in fresh views.
+    """
+    return [draw_curves(run), draw_coupling(run, dataset, run.folder / COUPLING)]
+
+
+def draw_curves(run: Run) -> Path:
+    """Write ``curves.png`` into the run's folder."""
+    path = run.folder / CURVES
+    curves(run.metrics(), path, title=f"{describe(run)}, {run.step} steps")
+    return path
+
+
+def describe(run: Run) -> str:
+    """The loss with its given parameters, the data set and the seed."""
+    params = ", ".join(f"{key} {value}" for key, value in run.config.loss.params.items())
+    loss = f"{run.config.loss.name} ({params})" if params else run.config.loss.name
+    return f"{loss} on {run.config.data.name}, seed {run.config.seed}"
+
+
+@dataclass(frozen=True)
+class _Batch:
+    views: tuple[Tensor, ...]
+    labels: Tensor | None
+
+    def repeated(self) -> Tensor | None:
+        """Labels of the rows in block order."""
+        return None if self.labels is None else self.labels.repeat(len(self.views))
+
+
+@torch.no_grad()
+def draw_coupling(run: Run, dataset: Dataset, path: Path) -> Path:
+    """Draw the largest coupling of the run's loss and its pair weights on one batch of views."""
+    batch = _batch(run, dataset)
+    _, projections = run.model(torch.cat(batch.views))
+    views = projections.float().chunk(len(batch.views))
+    loss = run.config.loss.build()
+    plans = {name: coupling.plan() for name, coupling in loss.coupling(*views).items()}
+    # CACR's attraction is one column; the plan over negatives is what there is to see.
+    name = max(plans, key=lambda key: plans[key].numel())
+    coupling_picture(
+        plans[name],
+        loss.pair_weights(*views),
+        path,
+        labels=batch.repeated(),
+        images=torch.cat(batch.views),
+        ids=torch.arange(len(batch.views[0])).repeat(len(batch.views)),
+        title=f"{describe(run)}: {'coupling' if name == 'plan' else f'coupling ({name})'} of one batch",
+    )
+    return path
+
+
+def _batch(run: Run, dataset: Dataset) -> _Batch:
+    from couplings.train.views import Views
+
+    generator = torch.Generator().manual_seed(run.config.seed)
+    count = min(max(2, _ROWS // run.config.views.count), len(dataset.train_images))
+    chosen = _chosen(dataset, count, generator)
+    views = Views(run.config.views, dataset.shape.channels)(dataset.train_images[chosen], generator)
+    return _Batch(views, None if dataset.train_labels is None else dataset.train_labels[chosen])
+
+
+def _chosen(dataset: Dataset, count: int, generator: torch.Generator) -> Tensor:
+    """Random images, as many of each class as the first classes allow."""
+    order = torch.randperm(len(dataset.train_images), generator=generator)
+    if dataset.train_labels is None:
+        return order[:count]
+    labels = dataset.train_labels[order]
+    classes = labels[labels >= 0].unique()[:count]
+    each = max(1, count // max(1, len(classes)))
+    picked = [order[labels == label][:each] for label in classes]
+    return torch.cat(picked) if sum(map(len, picked)) > 1 else order[:count]
