@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 
 import torch
@@ -39,13 +40,19 @@ def require(condition: bool, message: str) -> None:
         raise InvalidInput(message)
 
 
+def _real(value: object) -> bool:
+    return isinstance(value, numbers.Real)  # numpy's scalars too
+
+
 def positive(name: str, value: float | Tensor, *, zero: bool = False) -> None:
     """`value` must be a number above zero (or zero, with `zero=True`); infinity is allowed, NaN is not."""
     if isinstance(value, Tensor):
         require(value.numel() == 1, f"{name} must be a number, got a tensor of shape {tuple(value.shape)}")
         if not _enabled:
             return
-    number = float(value)
+    else:
+        require(_real(value), f"{name} must be a number, got {value!r}")
+    number = float(value.detach() if isinstance(value, Tensor) else value)
     bound = ">= 0" if zero else "> 0"
     ok = not math.isnan(number) and (number > 0 or (zero and number == 0))
     require(ok, f"{name} must be {bound}, got {number:g}")
@@ -60,7 +67,7 @@ def finite_positive(name: str, value: float | Tensor) -> None:
 
 def fraction(name: str, value: float) -> None:
     """`value` must lie in [0, 1)."""
-    require(0 <= value < 1, f"{name} must be in [0, 1), got {value:g}")
+    require(_real(value) and 0 <= value < 1, f"{name} must be in [0, 1), got {value!r}")
 
 
 def count(name: str, value: int) -> None:

@@ -86,7 +86,7 @@ def couple(
         tensor([0.3333, 0.3333, 0.3333])
     """
     rows, cols, rule = rows or Fixed(), cols or Free(), rule or Entropic()
-    _validate(scores, rows, cols, rule, sweeps, row_step, tol)
+    _validate(scores, rows, cols, rule, sweeps, row_step, tol, init)
     a, b = _weights(scores, rows, cols, skip_empty)
     like = scores.storage.logits.detach()
     problem = Problem(
@@ -115,7 +115,14 @@ class Problem:
 
 
 def _validate(
-    scores: Scores, rows: Marginal, cols: Marginal, rule: Rule, sweeps: int, row_step: bool, tol: float | None
+    scores: Scores,
+    rows: Marginal,
+    cols: Marginal,
+    rule: Rule,
+    sweeps: int,
+    row_step: bool,
+    tol: float | None,
+    init: Tensor | None,
 ) -> None:
     checks.require(isinstance(scores, Scores), f"scores must be a Scores, got {type(scores).__name__}")
     for name, side in (("rows", rows), ("cols", cols)):
@@ -131,7 +138,12 @@ def _validate(
             "keeps the scores below it; constrain one side, or use Entropic() or Quadratic()"
         )
     if scores.own_columns and cols.constrained:
-        raise InvalidInput("cols must be Free() when each row has keys of its own: no two rows share a column")
+        raise InvalidInput(
+            "cols must be Free() when each row has keys of its own (3-D k, or negatives= of a loss): no two rows share "
+            "a column, so none has a mass to constrain; pass shared keys (2-D k, or keys= of a loss)"
+        )
+    if init is not None and not cols.constrained:
+        raise InvalidInput("init is the column potential to start from, which Free() columns do not have: drop it")
 
 
 def _weights(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) -> tuple[Tensor, Tensor]:
@@ -172,6 +184,8 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # potentials are stored as constants: a second derivative would be silently wrong
+            raise NotImplementedError("couple has no second derivative: call backward without create_graph=True")
         saved, order, problem = ctx.saved_tensors, ctx.order, cast(Problem, ctx.problem)
         split = len(saved) - len(order)
         softness, storage = saved[:2], Dense.from_leaves(*saved[2:split])
@@ -202,8 +216,7 @@ class _Run:
 
     def __init__(self, problem: Problem, storage: Dense, softness: tuple[Tensor, Tensor]) -> None:
         self.problem, self.storage, self.softness = problem, storage, softness
-        start = problem.start if problem.sides[COLS].constrained else torch.zeros_like(problem.start)
-        self.potentials = [start.new_zeros(problem.sides[ROWS].weights.shape[0]), start]
+        self.potentials = [problem.start.new_zeros(problem.sides[ROWS].weights.shape[0]), problem.start]
         self.history: list[tuple[int, Tensor]] = []
 
     def solve(self) -> None:
@@ -230,6 +243,8 @@ class _Run:
 
     def reached(self, sweep: int) -> bool:
         """Whether the row marginal is within tol; warns on the last sweep when it is not."""
+        if not self.problem.sides[ROWS].constrained:
+            return True  # the column half-step is exact
         last = sweep == self.problem.sweeps
         if sweep % _CHECK_EVERY and not last:
             return False

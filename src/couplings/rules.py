@@ -105,7 +105,7 @@ class _QExponential(Rule):
             value, slope = self._excess(f, x, weights, c)
             low, high = torch.where(value < 0, f, low), torch.where(value < 0, high, f)
             newton = f - value / slope
-            step = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            step = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
             moved, f = (step - f).abs(), step
             if bool((empty | (moved <= tolerance * (1 + f.abs()))).all()):
                 break

@@ -124,6 +124,11 @@ class Scores:
         if checks.checks_enabled():
             sound = not (matrix.isnan() | (matrix == torch.inf)).any()
             checks.require(bool(sound), "matrix holds NaN or +inf: a score is a number, or -inf to forbid the pair")
+        forbidden = matrix == -torch.inf
+        if forbidden.any():  # infinities would turn signs and the temperature's gradient into NaN
+            own, matrix = GivenMask(forbidden), matrix.masked_fill(forbidden, 0.0)
+            given = GivenMask(mask) if isinstance(mask, Tensor) else mask
+            mask = own if given is None else own | given
         return cls._of(_terms(GivenDots(matrix), InnerProduct(), temperature), temperature, mask)
 
     @classmethod

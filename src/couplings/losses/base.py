@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Unpack
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..coupling import Coupling
 from .batch import Batch, Sides, as_matrix, build
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # in typing from Python 3.11 on
 
 Couplings = Mapping[str, Coupling]
 
@@ -47,7 +50,7 @@ class Loss(nn.Module, ABC):
         Raises:
             InvalidInput: NaN, inf, a zero row, one sample, unequal shapes, integers; the message says what to do.
         """
-        with torch.autocast(views[0].device.type, enabled=False) if views else torch.no_grad():
+        with _full_precision(views):
             batch = self.batch(*views, **sides)
             return self.value(batch, self.couplings(batch))
 
@@ -57,7 +60,8 @@ class Loss(nn.Module, ABC):
 
     def coupling(self, *views: Tensor, **sides: Unpack[Sides]) -> dict[str, Coupling]:
         """The solved couplings of a call, by name; rows in block order (view 1's samples, then view 2's)."""
-        return self.couplings(self.batch(*views, **sides))
+        with _full_precision(views):
+            return self.couplings(self.batch(*views, **sides))
 
     def pair_weights(self, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
         """w_ij = d loss / d s_ij, the pull of candidate j on anchor i, shape (N, M).
@@ -65,8 +69,8 @@ class Loss(nn.Module, ABC):
         s is the matrix of inner products of the (normalised) rows; s_ij and s_ji count as independent and
         stop-gradients are respected. Negative: the pair attracts. Positive: it repels. O(N M) memory.
         """
-        batch = self.batch(*views, **sides)
-        with torch.enable_grad():
+        with _full_precision(views), torch.enable_grad():
+            batch = self.batch(*views, **sides)
             matrix, gram = as_matrix(batch.gram)
             free = batch.with_gram(gram)
             (weights,) = torch.autograd.grad(self.value(free, self.couplings(free)), matrix)
@@ -76,3 +80,9 @@ class Loss(nn.Module, ABC):
         """Parameters, as passed."""
         public = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training"}
         return ", ".join(f"{name}={value!r}" for name, value in public.items())
+
+
+def _full_precision(views: tuple[Tensor, ...]) -> torch.autocast:
+    """No autocast: scores over a small temperature need single precision."""
+    device = views[0].device.type if views and isinstance(views[0], Tensor) else "cpu"
+    return torch.autocast(device, enabled=False)

@@ -37,7 +37,9 @@ class _SampledNegatives(Loss):
         """log max((E - tau_plus pos) / (1 - tau_plus), exp(-1 / tau))."""
         if self.tau_plus == 0:
             return log_negative
-        share = self.tau_plus * torch.exp(log_positive - log_negative)
+        # Beyond share = 1 the floor holds; the clamp keeps exp, and with it the gradient, finite.
+        ratio = (log_positive - log_negative).clamp_max(1 - math.log(self.tau_plus))
+        share = self.tau_plus * torch.exp(ratio)
         left = torch.where(share < 1, share, 0.0)
         debiased = log_negative + torch.log1p(-left) - math.log1p(-self.tau_plus)
         floor = torch.as_tensor(-1 / self.temperature, dtype=debiased.dtype, device=debiased.device)
