@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -75,10 +76,10 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{place}: unknown key; {did_you_mean(place, model.model_fields)}"
     if first["type"] == "value_error":
-        inner = first["ctx"]["error"]
+        inner = str(first["ctx"]["error"])
         # A nested model has already named its own key.
-        joint = "." if isinstance(inner, ConfigError) else ": "
-        return f"{place}{joint}{inner}" if place else str(inner)
+        joint = "." if re.match(r"[\w.]+: ", inner) else ": "
+        return f"{place}{joint}{inner}" if place else inner
     return f"{place}: {first['msg']}, got {first['input']!r}"
 
 
@@ -160,7 +161,7 @@ def _unknown_params(target: Callable[..., Any], given: Iterable[str], skip: int 
     known = list(inspect.signature(target).parameters)[skip:]
     for key in given:
         if key not in known:
-            raise ValueError(f"unknown parameter '{key}'; {did_you_mean(key, known)}")
+            raise ValueError(f"{key}: unknown parameter; {did_you_mean(key, known)}")
 
 
 class EncoderConfig(Settings):

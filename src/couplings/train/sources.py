@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
@@ -60,10 +60,11 @@ def _fetch(kind: str, folder: Path, split: dict[str, Any], name: str, download: 
 
     try:
         return getattr(datasets, kind)(root=str(folder), download=download, **split)
-    except OSError as error:
-        raise DataError(f"{name}: cannot be downloaded into {folder}: {error}; is there a network?") from None
-    except RuntimeError as error:
-        raise DataError(f"{name}: not complete in {folder} ({error}); fetch it with --download") from None
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if download:
+            raise DataError(f"{name}: download into {folder} failed ({reason}); is there a network?") from None
+        raise DataError(f"{name}: not complete in {folder} ({reason}); fetch it with --download") from None
 
 
 def _torchvision(kind: str, splits: tuple[dict[str, Any], dict[str, Any]], config: DataConfig) -> Dataset:
@@ -84,10 +85,12 @@ _NPZ_KEYS = (
 
 def _npz(config: DataConfig) -> Dataset:
     path = _existing(config)
+    if not is_zipfile(path):
+        raise DataError(f"{path} is not an .npz file; numpy.savez writes one")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is not an .npz file of plain arrays ({error})") from None
     for keys in _NPZ_KEYS:
         if keys[0] in arrays:

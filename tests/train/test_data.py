@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from couplings.train import DataConfig, DataError, Dataset, from_arrays, load
+from couplings.train.data import batches, to_images
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (5, 1, 6, 7), (5, 6, 7, 1)])
+def test_all_layouts_become_channels_first(shape: tuple[int, ...]) -> None:
+    grey = np.arange(5 * 42, dtype=np.uint8).reshape(5, 1, 6, 7)
+    assert torch.equal(to_images(grey.reshape(shape)), torch.from_numpy(grey))
+
+
+def test_channels_last_colours_are_moved() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (4, 6, 7, 3), dtype=np.uint8)
+    assert np.array_equal(to_images(colours).numpy(), colours.transpose(0, 3, 1, 2))
+
+
+def test_floats_and_integers_mean_the_same_images() -> None:
+    numbers = torch.randint(256, (4, 8, 8))
+    assert torch.equal(to_images(numbers), to_images(numbers.double() / 255))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((4, 8)), r"images must be \(n, h, w\).*got \(4, 8\)"),
+        (np.zeros((4, 5, 8, 8)), r"1 or 3 channels, got \(4, 5, 8, 8\)"),
+        (np.full((4, 8, 8), np.nan), "images must be finite; image 0"),
+        (np.full((4, 8, 8), np.inf), "images must be finite; image 0"),
+        (np.full((4, 8, 8), 255.0), "floats from 0 to 1, got values from 255 to 255"),
+        (np.full((4, 8, 8), -1), "integers from 0 to 255, got values from -1 to -1"),
+        (np.full((4, 8, 8), None), "one array of numbers"),
+        ([[1, 2], [3]], "one array of numbers"),
+        (np.zeros((1, 8, 8)), "1 training images; at least 2"),
+        (np.zeros((0, 8, 8)), "0 training images; at least 2"),
+    ],
+)
+def test_bad_images_are_refused(images: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        from_arrays(images)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(5, int), "10 training images but 5 training labels"),
+        (np.zeros((10, 2), int), r"labels must be \(n,\)"),
+        (np.linspace(0, 1, 10), "labels must be .* got float64"),
+    ],
+)
+def test_bad_labels_are_refused(labels: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        from_arrays(np.zeros((10, 8, 8)), labels)
+
+
+def test_train_and_test_images_must_have_one_shape() -> None:
+    with pytest.raises(DataError, match=r"training images are \(1, 8, 8\), test images \(1, 9, 9\)"):
+        from_arrays(np.zeros((10, 8, 8)), None, np.zeros((10, 9, 9)))
+
+
+def test_words_and_gaps_become_class_numbers_shared_by_both_parts() -> None:
+    zeros = np.zeros((3, 8, 8))
+    data = from_arrays(zeros, ["cat", "ant", "cat"], zeros, ["dog", "cat", "ant"])
+    assert data.classes == ("ant", "cat", "dog")
+    assert data.train_labels is not None
+    assert data.test_labels is not None
+    assert data.train_labels.tolist() == [1, 0, 1]
+    assert data.test_labels.tolist() == [2, 1, 0]
+
+
+def test_digits_are_split_as_the_recipe_says() -> None:
+    data = load(DataConfig(name="digits"))
+    assert tuple(data.train_images.shape) == (1297, 1, 8, 8)
+    assert tuple(data.test_images.shape) == (500, 1, 8, 8)
+    assert data.test_labels is not None
+    counts = torch.bincount(data.test_labels)
+    assert counts.min() >= 48
+    assert data.train_images.max() == 255
+    assert torch.equal(load(DataConfig(name="digits")).test_images, data.test_images)
+
+
+def test_limit_and_size_apply_to_any_source() -> None:
+    data = load(DataConfig(name="digits", limit=100, size=12))
+    assert tuple(data.train_images.shape) == (100, 1, 12, 12)
+    assert tuple(data.test_images.shape) == (500, 1, 12, 12)
+    assert data.train_labels is not None
+    assert len(data.train_labels) == 100
+    assert len(load(DataConfig(name="digits", limit=10_000)).train_images) == 1297
+
+
+def test_held_out_images_are_not_trained_on(tiny_data: Dataset) -> None:
+    train = {bytes(image.numpy().tobytes()) for image in tiny_data.train_images}
+    test = {bytes(image.numpy().tobytes()) for image in tiny_data.test_images}
+    assert (len(train), len(test)) == (48, 12)
+    assert not train & test
+
+
+def test_a_class_of_one_cannot_be_held_out() -> None:
+    with pytest.raises(DataError, match="cannot hold out test images"):
+        from_arrays(np.zeros((10, 8, 8)), [0] * 9 + [1], test_fraction=0.2)
+
+
+def test_arrays_cannot_be_loaded_again() -> None:
+    with pytest.raises(DataError, match="pass dataset="):
+        load(DataConfig(name="arrays"))
+
+
+def test_batches_are_seeded_permutations_without_the_incomplete_rest() -> None:
+    def epochs(seed: int) -> torch.Tensor:
+        order = batches(10, 4, torch.Generator().manual_seed(seed))
+        return torch.stack([next(order) for _ in range(6)])
+
+    assert torch.equal(epochs(0), epochs(0))
+    assert not torch.equal(epochs(0), epochs(1))
+    for epoch in epochs(0).reshape(3, 8):
+        assert len(epoch.unique()) == 8
