@@ -17,6 +17,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from couplings.diagnostics import alignment, effective_rank, uniformity
+from couplings.errors import InvalidInput
 from couplings.train.checkpoint import save_weights
 from couplings.train.config import ConfigError, OptimiserConfig, RunConfig
 from couplings.train.data import Dataset, batches, load
@@ -116,10 +117,18 @@ class _Trainer:
         order = batches(len(self.images), self.config.batch_size, self.generator)
         for _, chosen in zip(range(self.config.steps), order, strict=False):
             lr = float(self.schedule.get_last_lr()[0])
-            value, features, projections = self.step(self.model, self.optimiser, chosen)
+            value, features, projections = self._guarded_step(chosen)
             self.schedule.step()
             self.done += 1
             yield self._record(lr, value, features, projections)
+
+    def _guarded_step(self, chosen: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        try:
+            return self.step(self.model, self.optimiser, chosen)
+        except InvalidInput as error:
+            if self.done == 0:
+                raise
+            raise _diverged(self.done + 1, str(error)) from None
 
     def step(self, model: Any, optimiser: Any, chosen: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """One update; returns the loss, the features and the projections of each view."""
@@ -151,8 +160,12 @@ class _Trainer:
 def _finite(value: Tensor, step: int) -> float:
     number = value.item()
     if not math.isfinite(number):
-        raise ConfigError(f"the loss is {number} at step {step}; lower optimiser.lr or raise the temperature")
+        raise _diverged(step, f"the loss is {number}")
     return number
+
+
+def _diverged(step: int, reason: str) -> ConfigError:
+    return ConfigError(f"training diverged at step {step} ({reason}); lower optimiser.lr")
 
 
 @torch.no_grad()

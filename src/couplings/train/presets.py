@@ -32,7 +32,7 @@ _COLOUR: dict[str, Any] = {
 
 
 def _digits() -> RunConfig:
-    views = ViewsConfig(crop=(0.6, 1.0), rotation=15, contrast=0.3, brightness=0.15, gamma=0.3)
+    views = ViewsConfig(crop=(0.6, 1.0), rotation=15, contrast=0.3)
     return RunConfig(views=views, steps=250)
 
 

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from couplings.train import ConfigError
+from couplings.train.encoders import ENCODERS, ImageShape, Model, build_encoder, projector
+
+SHAPES = [ImageShape(1, 8, 8), ImageShape(1, 28, 28), ImageShape(3, 32, 32), ImageShape(3, 64, 48)]
+NARROW: dict[str, dict[str, int]] = {"small-cnn": {"width": 4}, "small-alexnet": {"width": 32}}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["small-cnn", "small-alexnet", "resnet18"])
+def test_encoders_take_images_at_their_own_resolution(name: str, shape: ImageShape) -> None:
+    encoder = build_encoder(name, shape, NARROW.get(name))
+    assert encoder(torch.rand(2, *shape)).shape == (2, encoder.dim)
+    assert encoder.training
+
+
+@pytest.mark.parametrize(("name", "dim"), [("small-cnn", 128), ("resnet18", 512), ("resnet50", 2048)])
+def test_feature_dimensions(name: str, dim: int) -> None:
+    assert build_encoder(name, ImageShape(3, 8, 8)).dim == dim
+
+
+def test_small_cnn_keeps_the_resolution_of_small_images() -> None:
+    def first(side: int) -> tuple[int, ...]:
+        conv = next(
+            p for p in build_encoder("small-cnn", ImageShape(1, side, side)).modules() if isinstance(p, nn.Conv2d)
+        )
+        return conv.stride
+
+    assert (first(8), first(28)) == ((1, 1), (2, 2))
+
+
+def test_the_resnets_have_the_stem_of_cifar() -> None:
+    net = build_encoder("resnet18", ImageShape(1, 32, 32)).backbone
+    assert (net.conv1.kernel_size, net.conv1.stride, net.conv1.in_channels) == ((3, 3), (1, 1), 1)
+    # Without the first pooling and stride, 32 pixels become 4 before the average, not 1.
+    inside: list[torch.Tensor] = []
+    net.layer4.register_forward_hook(lambda _module, _inputs, output: inside.append(output))
+    net(torch.rand(2, 1, 32, 32))
+    assert inside[0].shape == (2, 512, 4, 4)
+
+
+def test_small_alexnet_has_five_convolutions_and_two_wide_layers() -> None:
+    encoder = build_encoder("small-alexnet", ImageShape(3, 32, 32))
+    model = Model(encoder, projector(encoder.dim, None, 128))
+    convs = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
+    linear = [part.out_features for part in model.modules() if isinstance(part, nn.Linear)]
+    norms = [part for part in encoder.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert [conv.out_channels for conv in convs] == [96, 192, 384, 384, 192]
+    assert linear == [4096, 4096, 128]
+    assert len(norms) == 7
+
+
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    encoder = build_encoder(name, ImageShape(1, 16, 16), NARROW.get(name))
+    model = Model(encoder, projector(encoder.dim, 8, 4))
+    features, projected = model(torch.rand(4, 1, 16, 16))
+    assert features.shape == (4, encoder.dim)
+    projected.square().sum().backward()
+    missing = [key for key, value in model.named_parameters() if value.grad is None]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "timm:vit_tiny_patch16_224"])
+def test_any_timm_model_at_native_resolution(name: str) -> None:
+    encoder = build_encoder(name, ImageShape(1, 32, 32))
+    assert encoder(torch.rand(2, 1, 32, 32)).shape == (2, encoder.dim)
+
+
+def test_an_unknown_timm_model_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"timm has no model 'resnet5O'; did you mean 'resnet50'"):
+        build_encoder("timm:resnet5O", ImageShape(3, 32, 32))
+
+
+def test_a_network_that_cannot_take_the_images_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"does not take images of 8 x 8 pixels.*set data\.size"):
+        build_encoder("timm:vit_tiny_patch16_224", ImageShape(3, 8, 8))
+
+
+def test_images_are_standardised_by_their_own_statistics() -> None:
+    encoder = build_encoder("small-cnn", ImageShape(3, 8, 8), {"width": 2})
+    images = torch.randint(256, (500, 3, 8, 8), dtype=torch.uint8)
+    images[:, 1] //= 4
+    encoder.standardise_by(images)
+    encoder.backbone = nn.Flatten()
+    scaled = encoder(images.float() / 255).reshape(500, 3, 64)
+    torch.testing.assert_close(scaled.mean((0, 2)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scaled.std((0, 2)), torch.ones(3), atol=1e-3, rtol=0)
+    assert {"mean", "std"} <= set(encoder.state_dict())
+
+
+def test_constant_images_do_not_divide_by_zero() -> None:
+    encoder = build_encoder("small-cnn", ImageShape(1, 8, 8), {"width": 2})
+    encoder.standardise_by(torch.zeros(4, 1, 8, 8, dtype=torch.uint8))
+    assert encoder(torch.zeros(2, 1, 8, 8)).isfinite().all()
+
+
+def test_projectors() -> None:
+    assert [type(part).__name__ for part in projector(8, 16, 4)] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert [type(part).__name__ for part in projector(8, None, 4)] == ["Linear"]

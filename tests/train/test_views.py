@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import math
+import sys
+from functools import partial
+
+import pytest
+import torch
+
+from couplings.train import ConfigError, ViewsConfig
+from couplings.train.views import Views, _uniform, affine_maps
+
+STILL = {"crop": (1.0, 1.0), "aspect": (1.0, 1.0)}
+
+
+def _view(images: torch.Tensor, seed: int = 0, **settings: object) -> torch.Tensor:
+    views = Views(ViewsConfig(**{**STILL, **settings}), images.shape[1])
+    return views(images, torch.Generator().manual_seed(seed))[0]
+
+
+@pytest.fixture
+def photos() -> torch.Tensor:
+    return torch.randint(256, (6, 3, 10, 14), dtype=torch.uint8)
+
+
+def test_without_augmentation_a_view_is_the_image(photos: torch.Tensor) -> None:
+    torch.testing.assert_close(_view(photos), photos.float() / 255, atol=1e-5, rtol=0)
+
+
+def test_a_sure_flip_is_a_mirror(photos: torch.Tensor) -> None:
+    torch.testing.assert_close(_view(photos, flip=1.0), photos.flip(3).float() / 255, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_views_differ_from_each_other_and_between_images(count: int) -> None:
+    same = torch.rand(1, 1, 8, 8).expand(4, -1, -1, -1)
+    views = Views(ViewsConfig(count=count, rotation=20, gamma=0.3), 1)(same, torch.Generator().manual_seed(0))
+    assert len(views) == count
+    assert len({bytes(row.numpy().tobytes()) for view in views for row in view}) == 4 * count
+
+
+def test_views_are_seeded_and_leave_the_global_generator_alone(photos: torch.Tensor) -> None:
+    settings = {"crop": (0.3, 1.0), "rotation": 30.0, "hue": 0.1, "grayscale": 0.5, "blur": 0.5, "contrast": 0.3}
+    before = torch.get_rng_state()
+    first = _view(photos, seed=1, **settings)
+    assert torch.equal(first, _view(photos, seed=1, **settings))
+    assert not torch.equal(first, _view(photos, seed=2, **settings))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_crops_have_the_area_and_aspect_asked_for_and_stay_inside() -> None:
+    config = ViewsConfig(crop=(0.2, 0.5), aspect=(0.5, 2.0), flip=0.5)
+    draw = partial(_uniform, 2000, torch.Generator().manual_seed(0))
+    maps = affine_maps(config, draw, 1.0)
+    width, height = maps[:, 0, 0].abs(), maps[:, 1, 1]
+    area, inside = width * height, (width < 1) & (height < 1)
+    assert 0.2 - 1e-6 <= area[inside].min() < 0.21
+    assert 0.49 < area[inside].max() <= 0.5 + 1e-6
+    assert (width / height).max() <= 2 + 1e-5
+    assert (width / height).min() >= 0.5 - 1e-5
+    assert (maps[:, 0, 2].abs() + width).max() <= 1 + 1e-6
+    assert (maps[:, 1, 2].abs() + height).max() <= 1 + 1e-6
+    assert 900 < (maps[:, 0, 0] < 0).sum() < 1100
+
+
+def test_rotation_keeps_lengths_and_angles_in_pixels() -> None:
+    config = ViewsConfig(**STILL, rotation=40)
+    maps = affine_maps(config, partial(_uniform, 500, torch.Generator().manual_seed(0)), 10 / 14)
+    # From coordinates between -1 and 1 to pixels: x times 7, y times 5.
+    pixels = torch.tensor([7.0, 5.0])
+    turns = maps[:, :, :2] * pixels[:, None] / pixels
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(2).expand(500, 2, 2), atol=1e-5, rtol=0)
+    angles = torch.atan2(turns[:, 1, 0], turns[:, 0, 0])
+    assert math.radians(38) < angles.max() <= math.radians(40) + 1e-5
+    assert -math.radians(40) - 1e-5 <= angles.min() < -math.radians(38)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "gamma", "saturation", "hue", "grayscale", "blur"])
+def test_each_colour_operation_changes_each_image_within_range(photos: torch.Tensor, name: str) -> None:
+    changed = _view(photos, **{name: 1.0 if name in ("grayscale", "blur") else 0.4})
+    plain = photos.float() / 255
+    assert changed.shape == plain.shape
+    assert (changed - plain).abs().amax((1, 2, 3)).min() > 1e-3
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+
+
+def test_brightness_and_contrast_are_what_they_say() -> None:
+    flat = torch.full((200, 1, 4, 4), 0.5)
+    shift = _view(flat, brightness=0.2)[:, 0, 0, 0] - 0.5
+    assert 0.19 < shift.max() <= 0.2 + 1e-6
+    assert -0.2 - 1e-6 <= shift.min() < -0.19
+    ramp = torch.linspace(0.3, 0.7, 16).reshape(1, 1, 4, 4).expand(200, -1, -1, -1)
+    factor = _view(ramp, contrast=0.4).std((1, 2, 3)) / ramp.std((1, 2, 3))
+    assert 1.38 < factor.max() <= 1.4 + 1e-4
+    assert 0.6 - 1e-4 <= factor.min() < 0.62
+
+
+def test_gray_images_have_no_colour_left(photos: torch.Tensor) -> None:
+    gray = _view(photos, grayscale=1.0)
+    torch.testing.assert_close(gray[:, 0], gray[:, 2])
+    some = _view(photos.repeat(20, 1, 1, 1), grayscale=0.5)
+    colourless = (some[:, 0] - some[:, 1]).abs().amax((1, 2)) < 1e-6
+    assert 30 < colourless.sum() < 90
+
+
+@pytest.mark.parametrize("name", ["saturation", "hue", "grayscale"])
+def test_colour_operations_on_grey_images_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"views\.{name}: the images have 1 channel and no colour"):
+        Views(ViewsConfig(**{name: 0.3}), 1)
+
+
+def test_blur_takes_small_images() -> None:
+    assert _view(torch.rand(3, 1, 4, 4), blur=1.0).shape == (3, 1, 4, 4)
+
+
+def test_kornia_is_imported_only_for_colour_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "kornia"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "kornia", None)
+    grey = torch.rand(2, 1, 8, 8)
+    assert _view(grey, rotation=9.0, gamma=0.2, contrast=0.2, brightness=0.2).shape == grey.shape
+    with pytest.raises(ImportError):
+        _view(torch.rand(2, 3, 8, 8), hue=0.2)
