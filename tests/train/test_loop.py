@@ -79,7 +79,7 @@ def test_metrics_are_json_lines(tiny_config: RunConfig, tiny_data: Dataset, tmp_
     assert [line["step"] for line in metrics] == [1, 2, 3, 4, 6]
     assert all(line["images_per_second"] > 0 for line in metrics)
     last = metrics[-1]
-    assert set(last) == {field for field in StepRecord.__dataclass_fields__}
+    assert set(last) == set(StepRecord.__dataclass_fields__)
     assert 0 <= last["alignment"] <= 4
     assert last["uniformity"] <= 0
     assert 1 <= last["effective_rank"] <= 16

@@ -20,8 +20,9 @@ from couplings.train.data import Dataset, from_arrays, load
 from couplings.train.errors import ConfigError, DataError, Interrupted
 from couplings.train.evaluate import Baselines, Evaluation, Probe, baselines, evaluate
 from couplings.train.fit import fit
-from couplings.train.loop import Observer, Plan, Silent, StepRecord, train
+from couplings.train.loop import train
 from couplings.train.presets import preset
+from couplings.train.records import Observer, Plan, Silent, StepRecord
 from couplings.train.run import Run
 
 __all__ = [

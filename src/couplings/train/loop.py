@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from couplings.train.config import ConfigError, OptimiserConfig, RunConfig
 from couplings.train.data import Dataset, batches, load
 from couplings.train.encoders import Model
 from couplings.train.errors import Interrupted
+from couplings.train.records import Observer, Plan, Silent, StepRecord
 from couplings.train.run import METRICS, WEIGHTS, Run, build_model, create_folder
 from couplings.train.views import Views
 
@@ -32,67 +32,6 @@ if TYPE_CHECKING:
     from couplings.losses import Loss
 
 __all__ = ["Observer", "Plan", "Silent", "StepRecord", "train"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run is about to do; ``seconds`` is an estimate from a few timed steps."""
-
-    steps: int
-    images_per_step: int
-    seconds: float
-    device: str
-    parameters: int
-    train_images: int
-    loss: str
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """One step; what is not measured at this step is None.
-
-    ``plan_entropy`` maps the name of each coupling of the loss to its entropy in nats.
-    """
-
-    step: int
-    epoch: int
-    lr: float
-    loss: float | None = None
-    images_per_second: float | None = None
-    plan_entropy: dict[str, float] | None = None
-    alignment: float | None = None
-    uniformity: float | None = None
-    effective_rank: float | None = None
-
-    def line(self) -> str:
-        """The measured values as one line of JSON."""
-        return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
-
-
-class Observer(Protocol):
-    """Who wants to know how a run goes on."""
-
-    def on_start(self, plan: Plan) -> None:
-        """Called once, before the first step."""
-
-    def on_step(self, step: StepRecord) -> None:
-        """Called after each step."""
-
-    def on_message(self, text: str) -> None:
-        """Called with a line for the user."""
-
-
-class Silent:
-    """An observer that says nothing."""
-
-    def on_start(self, plan: Plan) -> None:
-        """Say nothing."""
-
-    def on_step(self, step: StepRecord) -> None:
-        """Say nothing."""
-
-    def on_message(self, text: str) -> None:
-        """Say nothing."""
 
 
 @dataclass
@@ -109,8 +48,8 @@ class _Trainer:
     images: Tensor
     generator: torch.Generator
     done: int = 0
-    _clock: float = field(default_factory=time.perf_counter)
-    _clocked: int = 0
+    clock: float = field(default_factory=time.perf_counter)
+    clocked: int = 0
 
     def steps(self) -> Iterator[StepRecord]:
         """Train to the end, one step a record."""
@@ -152,8 +91,8 @@ class _Trainer:
 
     def _speed(self) -> float:
         """Images a second since it was last asked."""
-        now, images = time.perf_counter(), (self.done - self._clocked) * self.config.batch_size
-        elapsed, self._clock, self._clocked = now - self._clock, now, self.done
+        now, images = time.perf_counter(), (self.done - self.clocked) * self.config.batch_size
+        elapsed, self.clock, self.clocked = now - self.clock, now, self.done
         return images / elapsed
 
 
@@ -218,7 +157,8 @@ def _seconds_per_step(trainer: _Trainer) -> float:
     rehearsal = copy.copy(trainer)
     rehearsal.generator = torch.Generator(trainer.fabric.device).manual_seed(0)
     plain: Model = copy.deepcopy(trainer.model.module)
-    model, optimiser = trainer.fabric.setup(plain, _adamw(plain, trainer.config.optimiser))
+    # Without a learning rate the weights stay put, however large the real one.
+    model, optimiser = trainer.fabric.setup(plain, AdamW(plain.parameters(), lr=0.0))
     order = batches(len(trainer.images), trainer.config.batch_size, rehearsal.generator)
     times: list[float] = []
     # The first step allocates; a slow model is judged by it all the same.
@@ -247,7 +187,7 @@ def _run(trainer: _Trainer, folder: Path, observer: Observer) -> None:
     model = trainer.model.module
     try:
         observer.on_start(_plan(trainer))
-        trainer._clock = time.perf_counter()
+        trainer.clock = time.perf_counter()
         with (folder / METRICS).open("w", buffering=1) as metrics:
             for record in trainer.steps():
                 if record.loss is not None:
