@@ -5,10 +5,15 @@ Exit codes: 0 done, 2 a mistake in the command or its files (one message says wh
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 __all__ = ["main"]
+
+# Threads that spin while they wait make every other process on the machine slow, and are slow beside one
+# themselves. Torch reads this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _USAGE, _STOPPED = 2, 130
 
@@ -24,12 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0.1.0
         0
     """
+    try:
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "couplings":
+            raise
+        return _fail(f"{error.name} is not installed; pip install 'couplings[train,report]' brings it")
+
+
+def _run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from couplings.cli.app import app
 
     try:
-        app(sys.argv[1:] if arguments is None else list(arguments))
+        app(arguments)
     except CycloptsError as error:
         return _fail(f"{error}\n'couplings --help' lists commands, 'couplings COMMAND --help' their options.")
     except KeyboardInterrupt as stop:
@@ -37,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if not _users_mistake(error):
             raise
-        return _fail(str(error))
+        return _fail(_message(error))
     return 0
 
 
@@ -49,6 +63,10 @@ def _users_mistake(error: Exception) -> bool:
     return isinstance(error, (ConfigError, DataError, InvalidInput)) or (
         isinstance(error, OSError) and error.filename is not None
     )
+
+
+def _message(error: Exception) -> str:
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def _fail(message: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +26,7 @@ def train(
     *,
     data: str = "digits",
     data_folder: Path | None = None,
+    download: Annotated[bool, Parameter(negative=())] = False,
     loss: str | None = None,
     output: Path | None = None,
     steps: int | None = None,
@@ -49,6 +49,8 @@ def train(
         files) or npz (a file of arrays).
     data_folder
         The folder of the data set's files; for npz the file.
+    download
+        Fetch the data set's files into the data folder if they are missing.
     loss
         infonce, hcl, hcl-ot, gca-ince, alpha-cl-direct or cacr.
     output
@@ -76,6 +78,7 @@ def train(
 
     flags = {
         "data.folder": data_folder,
+        "data.download": download or None,
         "data.limit": limit,
         "loss.name": loss,
         "steps": steps,
@@ -89,7 +92,7 @@ def train(
 
 
 def _settings(words: list[str]) -> dict[str, Any]:
-    """``key=value`` words; a value is read as JSON (0.5, true, [0.4, 1]), else as it stands."""
+    """``key=value`` words; a value is read as YAML (0.5, true, [0.4, 1])."""
     from couplings.train.errors import ConfigError
 
     settings: dict[str, Any] = {}
@@ -102,9 +105,20 @@ def _settings(words: list[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
+    import yaml
+
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    # YAML 1.1 takes 1e-3 for a word.
+    return _number(value) if isinstance(value, str) else value
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
         return text
 
 

@@ -39,9 +39,9 @@ def demo_command(output: Path, seeds: int, steps: int | None) -> None:
     from couplings.demo import Demo
 
     demo = Demo.plan(output, seeds, steps)
-    say(f"{demo.describe()} The time left is known after the first steps.")
+    say(demo.describe())
     with bar(demo.total_steps, "training") as progress:
-        result = demo.run(progress.update)
+        result = demo.run(progress.update, say)
     from couplings.cli.closing import close_demo
 
     close_demo(result)

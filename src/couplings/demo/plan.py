@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from couplings.demo.result import DemoResult, Trained
 from couplings.demo.workers import Tick, open_workers
@@ -14,7 +15,7 @@ from couplings.losses import LOSSES
 from couplings.train.config import ConfigError, RunConfig, with_overrides
 from couplings.train.data import load
 from couplings.train.evaluate import Baselines, baselines, evaluate
-from couplings.train.loop import Silent, StepRecord, train
+from couplings.train.loop import Plan, Silent, StepRecord, train
 from couplings.train.presets import preset
 
 _DATA = "digits"
@@ -68,20 +69,41 @@ class Demo:
             f"{config.batch_size} images, {self.workers} at a time."
         )
 
-    def run(self, progress: Progress) -> DemoResult:
-        """Make the runs and write the table, the pictures and the numbers into the folder."""
+    def run(self, progress: Progress, say: Callable[[str], None]) -> DemoResult:
+        """Make the runs and write the table, the pictures and the numbers into the folder.
+
+        Args:
+            progress: told of the steps.
+            say: told, before the first step, how long it will take.
+        """
         start = time.perf_counter()
         self.folder.mkdir(parents=True, exist_ok=True)
         seeds = [config for config in self.configs if config.loss.name == self.configs[0].loss.name]
         with open_workers(self.workers, len(self.configs)) as workers:
             progress(0, "measuring raw pixels and untrained encoders")
             references = workers.run(_reference, seeds, lambda _: None)
+            say(f"About {self._seconds(references):.0f} s from here.")
             by_seed = {config.seed: found for config, found in zip(seeds, references, strict=True)}
-            jobs = [_Job(config, self.folder / "runs", by_seed[config.seed]) for config in self.configs]
+            jobs = [_Job(config, self.folder, by_seed[config.seed].baselines) for config in self.configs]
             trained = workers.run(_trained, jobs, lambda steps: progress(steps, "steps"))
         result = DemoResult(self.folder, tuple(trained), seconds=time.perf_counter() - start)
         result.write()
         return result
+
+    def _seconds(self, references: Sequence[_Reference]) -> float:
+        """Estimated time of all runs, each trained and probed, several at a time."""
+        reference = references[0]
+        probing = reference.seconds_a_probe * len(self.configs)
+        return (reference.seconds_a_step * self.total_steps + probing) / self.workers
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What a run of a seed is compared with, and how long its parts take."""
+
+    baselines: Baselines
+    seconds_a_probe: float
+    seconds_a_step: float
 
 
 @dataclass(frozen=True)
@@ -101,13 +123,30 @@ class _Ticker(Silent):
         self.tick(step.step)
 
 
-def _reference(config: RunConfig, tick: Tick) -> Baselines:
-    return baselines(load(config.data), config)
+@dataclass
+class _Stopwatch(Silent):
+    """Keeps the estimate that a training makes before its first step."""
+
+    seconds: float = 0.0
+
+    def on_start(self, plan: Plan) -> None:
+        self.seconds = plan.seconds / plan.steps
+
+
+def _reference(config: RunConfig, tick: Tick) -> _Reference:
+    data = load(config.data)
+    start = time.perf_counter()
+    found = baselines(data, config)
+    probing = (time.perf_counter() - start) / len(found)
+    watch = _Stopwatch()
+    with TemporaryDirectory() as folder:
+        train(with_overrides(config, {"steps": 1}), Path(folder), watch, data)
+    return _Reference(found, probing, watch.seconds)
 
 
 def _trained(job: _Job, tick: Tick) -> Trained:
     config = job.config
-    folder = job.folder / f"{config.loss.name}-seed{config.seed}"
+    folder = job.folder / "runs" / f"{config.loss.name}-seed{config.seed}"
     data = load(config.data)
     run = train(config, folder, _Ticker(tick), data, overwrite=True)
     return Trained(config.loss.name, config.seed, folder, evaluate(run, data, job.reference))

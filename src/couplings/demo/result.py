@@ -83,7 +83,7 @@ class DemoResult:
         comparison(self.entries, self.folder / "comparison.png", title, self.note)
         write_bytes(self.folder / "comparison.md", f"{markdown_table(self.entries)}\n\n{self.note}\n".encode())
         write_json(self.folder / "results.json", self.to_json())
-        pictured = Run.load(next(run.folder for run in self.runs if run.loss == _PICTURED))
+        pictured = Run.load(next((run for run in self.runs if run.loss == _PICTURED), self.runs[0]).folder)
         draw_coupling(pictured, load(pictured.config.data), self.folder / "coupling.png")
 
     def to_json(self) -> dict[str, Any]:

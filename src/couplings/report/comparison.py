@@ -78,15 +78,8 @@ def _draw(axes: Axes, entries: Sequence[Entry], measure: int) -> None:
         axes.plot(seeds, [row + 0.24] * len(seeds), "o", markersize=3.5, markerfacecolor="none", color=colour)
         marker = "s" if entry.baseline else "D" if entry.marked else "o"
         axes.errorbar(mean, row, xerr=spread, fmt=marker, color=colour, markersize=7, capsize=3, linewidth=1.6)
-        axes.annotate(
-            f"{mean:.1f}",
-            (mean, row),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8.5,
-            color=INK,
-        )
+        plate = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
+        axes.text(mean, row - 0.2, f"{mean:.1f}", ha="center", va="bottom", fontsize=8.5, color=INK, bbox=plate)
         if entry.baseline:
             axes.axvline(mean, color=QUIET, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
     axes.set(title=MEASURES[measure], xlabel="test accuracy, %")

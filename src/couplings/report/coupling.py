@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from couplings.report.style import INK, canvas
 
-_FLOOR, _CEILING = 1e-2, 1e2
+_FLOOR, _CEILING = 1 / 50, 50
 _PAIRS = 6
 _NAMED = 20
 

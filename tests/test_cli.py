@@ -1,0 +1,155 @@
+"""The command line as a user meets it: exit codes, messages, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from couplings import cli
+from couplings.cli.console import duration
+
+TINY = (
+    *("--steps", "4", "--batch-size", "32", "--limit", "200"),
+    *("--set", "evaluation.draws=1", "--set", "evaluation.probe_limit=100", "--set", "optimiser.warmup_steps=0"),
+)
+FILES = {"config.json", "coupling.png", "curves.png", "evaluation.json", "metrics.jsonl", "weights.safetensors"}
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-m", "couplings", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("trian", ["trian", 'mean "train"']),
+        ("train --los hcl", ["--los", "--loss"]),
+        ("train --steps many", ["--steps", "many", "int"]),
+        ("train --steps 0", ["steps", "greater than 0", "got 0"]),
+        ("train --loss hclot", ["loss.name", "hclot", "'hcl-ot'"]),
+        ("train --data digit", ["data.name", "digit", "'digits'"]),
+        ("train --encoder resnet81", ["encoder.name", "resnet81"]),
+        ("train --precision fp16", ["precision", "fp16", "16-mixed"]),
+        ("train --seed -1", ["seed", "-1"]),
+        ("train --batch-size 5000", ["batch_size", "5000", "1297"]),
+        ("train --set loss.temprature=0.2", ["loss.temprature", "'temperature'"]),
+        ("train --set loss.temperature=-1", ["temperature", "> 0", "-1"]),
+        ("train --set loss.temperature=warm", ["temperature", "warm"]),
+        ("train --set optimizer.lr=1", ["optimizer", "'optimiser'"]),
+        ("train --set temperature", ["--set", "key=value"]),
+        ("train --data npz --data-folder missing.npz", ["missing.npz"]),
+        ("train --data images --data-folder missing", ["missing"]),
+        ("train --output taken.txt", ["taken.txt"]),
+        ("evaluate", ["RUN"]),
+        ("evaluate missing", ["missing", "run folder"]),
+        ("demo --seeds 0", ["seeds", "0"]),
+        ("demo --steps 0", ["steps", "0"]),
+        ("demo --output taken.txt", ["taken.txt", "folder"]),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_code_2(
+    command: str, words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Path("taken.txt").write_text("mine")
+    assert cli.main(command.split()) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("couplings: error: ")
+    assert [word for word in words if word.lower() not in message.lower()] == []
+    assert [path.name for path in tmp_path.rglob("*")] == ["taken.txt"]
+
+
+def test_a_mistake_of_ours_is_not_blamed_on_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr("couplings.cli.commands.preset", broken)
+    with pytest.raises(ValueError, match="broadcast"):
+        cli.main(["train"])
+
+
+def test_a_missing_extra_says_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "couplings.cli.commands", raising=False)
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    for name in [name for name in sys.modules if name.startswith("couplings.train")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert cli.main(["train"]) == 2
+    assert "pydantic is not installed; pip install 'couplings[train,report]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["--help", "train --help", "evaluate --help", "demo --help"])
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(command.split()) == 0
+    assert "Usage: couplings" in capsys.readouterr().out
+
+
+def test_train_then_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--loss", "hcl-ot", "--set", "loss.reg=0.5", "--output", "run", *TINY]) == 0
+    said = capsys.readouterr().out
+    assert {path.name for path in Path("run").iterdir()} == FILES
+    assert json.loads(Path("run/config.json").read_text())["config"]["loss"]["params"] == {"reg": 0.5}
+    for words in ("raw pixels", "untrained encoder", "hcl-ot, 4 steps", "Effective rank", "Written to run", "about"):
+        assert words in said
+    assert len([line for line in said.splitlines() if line[:1] not in "┏┃┡│└"]) <= 15
+
+    Path("run/evaluation.json").unlink()
+    assert cli.main(["evaluate", "run"]) == 0
+    assert {path.name for path in Path("run").iterdir()} == FILES
+
+    assert cli.main(["train", "--output", "run", *TINY]) == 2
+    assert "overwrite" in capsys.readouterr().err
+    assert cli.main(["train", "--output", "run", "--overwrite", *TINY]) == 0
+
+
+def test_images_without_labels_are_learnt_from(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("mine.npz", images=np.random.default_rng(0).integers(0, 255, (80, 8, 8), dtype=np.uint8))
+    assert cli.main(["train", "--data", "npz", "--data-folder", "mine.npz", *TINY]) == 0
+    said = capsys.readouterr().out
+    assert "No accuracies" in said
+    assert {path.name for path in Path("runs/npz-infonce-seed0").iterdir()} == FILES - {"evaluation.json"}
+
+
+def test_a_process_says_at_once_what_it_does_and_exits_with_2() -> None:
+    process = start("train", "--loss", "nope")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert out.startswith("couplings 0.1.0: training on digits")
+    assert "nope" in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_keeps_the_weights() -> None:
+    process = start("train", "--output", "run", "--steps", "100000", "--set", "log_every=1")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "steps of" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert {path.name for path in Path("run").iterdir()} >= {"config.json", "weights.safetensors"}
+    assert not list(Path("run").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.01, "1 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (7300, "2 h 1 min")]
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
