@@ -64,9 +64,8 @@ def test_quadratic_against_the_counting_measure(temperature: float) -> None:
     theirs = ot.smooth.smooth_ot_dual(
         a.numpy(), b.numpy(), -matrix.numpy(), reg, reg_type="l2", stopThr=1e-14, numItermax=20000
     )
-    ours = couple(
-        Scores.given(matrix, temperature=temperature), Fixed(a), Fixed(b), sweeps=3000, rule=Quadratic()
-    ).plan()
+    scores = Scores.given(matrix, temperature=temperature)
+    ours = couple(scores, Fixed(a), Fixed(b), sweeps=3000, tol=1e-10, rule=Quadratic()).plan()
     _close(ours, theirs, 1e-7)
     assert (ours == 0).any() == (temperature == 0.1)
     other_solver = ot.solve(-matrix.numpy(), a.numpy(), b.numpy(), reg=reg, reg_type="L2", tol=1e-12).plan
