@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tempfile
+
 import pytest
 import torch
 
@@ -22,3 +24,9 @@ def tiny_config() -> RunConfig:
     """Six steps of sixteen images with a narrow encoder."""
     changes = {"encoder.width": 4, "batch_size": 16, "steps": 6, "log_every": 2, "diagnose_every": 3}
     return with_overrides(preset("arrays"), {**changes, "projector.hidden": 16, "projector.dim": 8})
+
+
+@pytest.fixture(autouse=True)
+def _no_litter(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without a folder go where pytest cleans up."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("runs")))

@@ -6,6 +6,7 @@ The features are those of the last step; no test image chooses anything.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -144,12 +145,19 @@ def leave_one_out_accuracy(features: Tensor, labels: Any, neighbours: int = 20) 
 
 def _linear_accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray) -> float:
     """Test accuracy of scikit-learn's logistic regression on standardised features."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # One penalty for all: within half a point of each kind's best on digits and, with few labels, on
+    # Fashion-MNIST, where a stronger one lifts raw pixels with all labels by 1.2 points.
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300, tol=1e-3))
-    return float(probe.fit(train, labels).score(test, truth))
+    with warnings.catch_warnings():
+        # After 300 iterations the accuracy has settled, whether or not the weights have.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        probe.fit(train, labels)
+    return float(probe.score(test, truth))
 
 
 def _draw(labels: np.ndarray, few: int, seed: int) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any
 from couplings.train.config import with_overrides
 from couplings.train.data import from_arrays
 from couplings.train.loop import train
-from couplings.train.records import Observer
 from couplings.train.presets import preset
+from couplings.train.records import Observer
 from couplings.train.run import Run
 
 __all__ = ["fit"]

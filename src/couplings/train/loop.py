@@ -227,7 +227,7 @@ def train(
     if config.batch_size > len(data.train_images):
         raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(data.train_images)} training images")
     place = Path(folder)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
         trainer = _prepare(config, data)
         create_folder(place, config, data.shape, overwrite)
         _run(trainer, place, observer or Silent())

@@ -114,12 +114,20 @@ def build_model(config: RunConfig, shape: ImageShape) -> Model:
 
 @torch.no_grad()
 def embed(encoder: Encoder, images: Tensor, batch_size: int = 512) -> Tensor:
-    """Features of images ``(n, c, h, w)`` on the encoder's device, returned as float32 on the CPU."""
-    device, training = encoder.mean.device, encoder.training
-    encoder.eval()
+    """Features of images ``(n, c, h, w)``, computed on the fastest device, as float32 on the CPU."""
+    home, training = encoder.mean.device, encoder.training
+    device = fastest_device()
+    encoder.to(device).eval()
     features = [encoder(to_float(chunk.to(device))).float().cpu() for chunk in images.split(batch_size)]
-    encoder.train(training)
+    encoder.to(home).train(training)
     return torch.cat(features)
+
+
+def fastest_device() -> torch.device:
+    """What Lightning Fabric picks on this machine."""
+    from lightning_fabric import Fabric
+
+    return Fabric(accelerator="auto", devices=1).device
 
 
 def create_folder(folder: Path, config: RunConfig, shape: ImageShape, overwrite: bool) -> None:

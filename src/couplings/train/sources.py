@@ -154,7 +154,7 @@ def _stack(images: list[Tensor], paths: list[Path]) -> Tensor:
     for image, path in zip(images, paths, strict=True):
         if image.shape[1:] != images[0].shape[1:]:
             first, other = tuple(images[0].shape[1:]), tuple(image.shape[1:])
-            raise DataError(f"{path} is {other} pixels, {paths[0]} is {first}; set data.size, e.g. --data.size 64")
+            raise DataError(f"{path} is {other} pixels, {paths[0]} is {first}; set data.size, e.g. --set data.size=64")
     return torch.stack([image.expand(channels, -1, -1) for image in images])
 
 
