@@ -147,13 +147,7 @@ def _energy(weigh: Callable[[Tensor, SameId], Coupling], scale: Callable[[Coupli
     return value
 
 
-def _conditional_mass(plan: Coupling) -> Tensor:
-    return plan.row_mass() / plan.a
-
-
-@pytest.mark.parametrize(
-    "case", [c for c in _named("alpha_cl_dual2") if c["params"]["alpha_type"] == "inverse"], ids=_label
-)
+@pytest.mark.parametrize("case", INVERSE, ids=_label)
 def test_alpha_cl_with_inverse_weights(case: Case) -> None:
     """1 / (d^2 + tau)^k is the kernel of the score -k log(d^2 + tau)."""
     p = case["params"]
