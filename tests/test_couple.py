@@ -203,7 +203,7 @@ def test_skip_empty_cannot_save_a_mask_that_forbids_everything() -> None:
 def test_a_class_over_half_of_the_mass_is_infeasible_between_fixed_sides_only() -> None:
     ids = torch.tensor([7, 7, 7, 1, 2])
     scores = _scores(5, 5, mask=SameId(ids, ids))
-    with pytest.raises(Infeasible, match=r"id 7 holds 60 % of the mass.*KL\(rho\)"):
+    with pytest.raises(Infeasible, match=r"id or label 7 holds 60 % of the mass.*KL\(rho\)"):
         couple(scores, Fixed(), Fixed())
     assert couple(scores, Fixed(), KL(1.0), sweeps=100).plan().isfinite().all()
     assert couple(scores, Fixed(), Free()).plan().isfinite().all()
@@ -212,7 +212,7 @@ def test_a_class_over_half_of_the_mass_is_infeasible_between_fixed_sides_only() 
 def test_a_class_of_exactly_half_warns_and_converges_slowly() -> None:
     ids = torch.tensor([7, 7, 1, 2])
     scores = _scores(4, 4, mask=SameId(ids, ids))
-    with pytest.warns(CouplingWarning, match="id 7 holds exactly half of the mass"):
+    with pytest.warns(CouplingWarning, match="id or label 7 holds exactly half of the mass"):
         errors = [couple(scores, Fixed(), Fixed(), sweeps=t).error().item() for t in (100, 200, 400)]
     assert errors[0] / errors[1] == pytest.approx(2, abs=0.2)
     assert errors[1] / errors[2] == pytest.approx(2, abs=0.2)

@@ -236,7 +236,9 @@ class _Run:
         own = self.problem.rule.half_step(logits, self.potentials[1 - side], other.log(), self.softness[side])
         empty = own.isinf()  # nothing admissible: no mass at any potential
         if checks.checks_enabled() and len(self.history) < 2:
-            feasibility.no_empty("row" if side == ROWS else "column", empty, self.problem.sides[side].weights)
+            name = "row" if side == ROWS else "column"
+            feasibility.no_nan(name, own)
+            feasibility.no_empty(name, empty, self.problem.sides[side].weights)
         own = torch.where(empty, 0.0, own)
         self.potentials[side] = own
         self.history.append((side, own))

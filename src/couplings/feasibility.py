@@ -28,6 +28,16 @@ def no_empty(name: str, empty: Tensor, weights: Tensor) -> None:
         )
 
 
+def no_nan(name: str, potential: Tensor) -> None:
+    """Raise when a potential is NaN, which only scores that are NaN or overflow can cause."""
+    bad = potential.isnan()
+    if bad.any():
+        raise InvalidInput(
+            f"the scores of {name} {int(bad.nonzero()[0])} hold NaN: look for a cost that returns NaN, or for "
+            "embeddings so large that their scores overflow"
+        )
+
+
 def without_empty(logits: Tensor, a: Tensor, b: Tensor, rows: bool, cols: bool) -> tuple[Tensor, Tensor]:
     """Weights with the mass of empty constrained rows and columns moved to the others."""
     row_ok, col_ok = _admissible(logits, a, b)
@@ -64,12 +74,13 @@ def balanced(mask: Mask, a: Tensor, b: Tensor) -> None:
         excess, name = float(heaviest) - 1, int(classes[where])
         if excess > 1e-5:
             raise Infeasible(
-                f"id {name} holds {50 * (1 + excess):.3g} % of the mass and its pairs are masked, so a balanced plan "
-                "has nowhere to send it: use smaller classes, or KL(rho) on one side"
+                f"id or label {name} holds {50 * (1 + excess):.3g} % of the mass and its pairs are masked, so a "
+                "balanced plan has nowhere to send it: use smaller classes, drop ids or labels, or take KL(rho) on one "
+                "side of couple"
             )
         if excess > -1e-5 and len(classes) > 2:
             warnings.warn(
-                f"id {name} holds exactly half of the mass: a balanced plan exists but sweeps approach it slowly",
+                f"id or label {name} holds exactly half of the mass: a balanced plan exists, sweeps approach it slowly",
                 CouplingWarning,
                 stacklevel=4,
             )

@@ -95,7 +95,7 @@ def test_i3_by_central_differences_at_convergence() -> None:
     off = torch.eye(6, dtype=torch.bool)
 
     def value(matrix: Tensor) -> Tensor:
-        plan = couple(Scores.given(matrix, temperature=TAU, mask=off), Fixed(), Fixed(), sweeps=300)
+        plan = couple(Scores.given(matrix, temperature=TAU, mask=off), Fixed(), Fixed(), sweeps=80)
         return Pairs(partner[:, None]).divergence(plan)
 
     numeric = central_differences(value, z @ z.T, 1e-5)

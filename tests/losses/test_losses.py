@@ -84,7 +84,7 @@ def test_detached_weights_change_the_gradient_and_not_the_value(name: str) -> No
 
 
 @every_loss
-@any_views
+@pytest.mark.parametrize("count", [2, 3])
 def test_pair_weights_are_derivatives_in_single_scores(name: str, count: int) -> None:
     loss = SIX[name]()
     batch = loss.batch(*unit_views(n=3, d=3, count=count))

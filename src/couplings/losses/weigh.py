@@ -32,7 +32,8 @@ class AlphaCLDirect(Loss):
         normalize: see `Loss`.
 
     Relations:
-        p = 2: gradient of decoupled InfoNCE, and of CACR with detached weights and t_negative = 1 / (2 tau).
+        p = 2: tau times the gradient of decoupled InfoNCE. With `negatives=`: half the gradient of CACR with detached
+        weights and t_negative = 1 / (2 tau); in a batch CACR draws its negatives from one other view at a time.
 
     Cost:
         Two N x M matrices; the weights keep nothing for the gradient.
@@ -88,7 +89,8 @@ class CACR(Loss):
         normalize: see `Loss`.
 
     Relations:
-        t_positive = t_negative = 0 with "rbf": alignment and uniformity. beta = 0, two views: alignment.
+        t_positive = t_negative = 0 with "rbf": alignment and uniformity, the logarithm taken anchor by anchor.
+        beta = 0, two views: alignment.
 
     Cost:
         One n x n matrix for each ordered pair of views.
