@@ -86,7 +86,7 @@ class TestCouplingPicture:
         weights = np.zeros((4, 4))
         weights[0, 1], weights[2, 3], weights[0, 3], weights[1, 2] = 3.0, 2.9, 2.8, -5.0
         weights[0, 2] = 1.0
-        batch = _Batch(weights, labels=None, images=None, ids=np.array([0, 1, 0, 1]))
+        batch = _Batch(weights, labels=None, images=None, ids=np.array([0, 1, 0, 1]), classes=())
         assert _heaviest(batch) == [(0, 1), (0, 2)]
 
 

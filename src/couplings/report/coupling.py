@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from couplings.report.style import INK, canvas
 _FLOOR, _CEILING = 1 / 50, 50
 _PAIRS = 6
 _NAMED = 20
+_LETTERS = 14
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class _Batch:
     labels: np.ndarray | None
     images: np.ndarray | None
     ids: np.ndarray
+    classes: Sequence[str]
 
     def mean_repulsion(self) -> float:
         """The unit of the weights: the mean over repelled pairs, or of all magnitudes where none is."""
@@ -50,6 +53,7 @@ def coupling_picture(
     labels: Any | None = None,
     images: Any | None = None,
     ids: Any | None = None,
+    classes: Sequence[str] = (),
     title: str = "Coupling of one batch",
 ) -> None:
     """Draw the plan, the pair weights and the most repelled pairs of a batch into a PNG.
@@ -66,6 +70,7 @@ def coupling_picture(
         labels: (N,) integers that sort the batch and mark the diagonal blocks.
         images: (N, C, H, W) or (N, H, W) pixels for thumbnails of the most repelled pairs.
         ids: (N,) the sample each row is a view of; a pair of samples gets one thumbnail, whatever its views.
+        classes: names of the labels from 0, for the captions; the labels themselves if there are none.
         title: printed above the panels.
 
     Raises:
@@ -84,8 +89,9 @@ def coupling_picture(
         labels=_take(labels, order),
         images=_take(images, order),
         ids=order if ids is None else ids[order],
+        classes=classes,
     )
-    ratios = (1.0, 1.0) if batch.images is None else (1.0, 1.0, 0.62)
+    ratios = (1.0, 1.0) if batch.images is None else (1.0, 1.0, 0.66)
     with canvas(path, (5.0 * sum(ratios), 5.4), title) as figure:
         panels: Any = figure.subfigures(1, len(ratios), width_ratios=ratios)
         _draw_plan(panels[0], _plan_matrix(plan, order, labels))
@@ -178,13 +184,13 @@ def _draw_pairs(figure: SubFigure, batch: _Batch, images: np.ndarray) -> None:
     """Thumbnails of the pairs with the largest repulsion, heaviest first."""
     pairs = _heaviest(batch)
     figure.suptitle("Most repelled pairs", fontsize=11, fontweight="bold", color=INK)
-    grid = figure.subplots(_PAIRS, 2, squeeze=False)
+    grid = figure.subplots(_PAIRS, 3, squeeze=False, width_ratios=(1, 1, 1.1))
     for axes in grid.ravel():
         axes.axis("off")
-    for row, (i, j) in zip(grid, pairs, strict=False):
-        for axes, which in zip(row, (i, j), strict=True):
-            axes.imshow(_pixels(images[which]), cmap="gray", interpolation="nearest")
-        row[1].text(1.12, 0.5, _caption(batch, i, j), transform=row[1].transAxes, va="center", fontsize=8.5)
+    for (left, right, text), (i, j) in zip(grid, pairs, strict=False):
+        left.imshow(_pixels(images[i]), cmap="gray", interpolation="nearest")
+        right.imshow(_pixels(images[j]), cmap="gray", interpolation="nearest")
+        text.text(0.0, 0.5, _caption(batch, i, j), transform=text.transAxes, va="center", fontsize=8.5)
 
 
 def _heaviest(batch: _Batch) -> list[tuple[int, int]]:
@@ -202,10 +208,12 @@ def _heaviest(batch: _Batch) -> list[tuple[int, int]]:
 
 def _caption(batch: _Batch, i: int, j: int) -> str:
     ratio = max(batch.weights[i, j], batch.weights[j, i]) / batch.mean_repulsion()
-    if batch.labels is None:
-        return f"{ratio:.0f} x mean"
-    same = "same class" if batch.labels[i] == batch.labels[j] else f"{batch.labels[i]} against {batch.labels[j]}"
-    return f"{ratio:.0f} x mean\n{same}"
+    lines = [f"{ratio:.0f} x mean"]
+    if batch.labels is not None:
+        names = [batch.classes[k] if batch.classes else str(k) for k in (batch.labels[i], batch.labels[j])]
+        names = [name[:_LETTERS] for name in names]
+        lines += [f"both {names[0]}"] if names[0] == names[1] else [names[0], f"and {names[1]}"]
+    return "\n".join(lines)
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:

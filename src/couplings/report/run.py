@@ -69,6 +69,7 @@ def draw_coupling(run: Run, dataset: Dataset, path: Path) -> Path:
         labels=batch.repeated(),
         images=torch.cat(batch.views),
         ids=torch.arange(len(batch.views[0])).repeat(len(batch.views)),
+        classes=dataset.classes,
         title=f"{describe(run)}: {'coupling' if name == 'plan' else f'coupling ({name})'} of one batch",
     )
     return path
