@@ -63,6 +63,7 @@ def test_the_untrained_encoder_has_its_batch_norm_statistics_set(tiny_config: Ru
     first.register_forward_hook(lambda _module, _inputs, output: inside.append(output))
     encoder(tiny_data.train_images.float() / 255)
     torch.testing.assert_close(inside[0].mean((0, 2, 3)), torch.zeros(4), atol=0.02, rtol=0)
+    torch.testing.assert_close(inside[0].std((0, 2, 3)), torch.ones(4), atol=0.02, rtol=0)
     assert not encoder.training
 
 
@@ -102,10 +103,10 @@ def test_unlabelled_training_images_are_left_out_of_the_probes(tiny_config: RunC
     assert tiny_data.train_labels is not None
     more = replace(
         tiny_data,
-        train_images=torch.cat([tiny_data.train_images, torch.zeros(9, 1, 8, 8, dtype=torch.uint8)]),
-        train_labels=torch.cat([tiny_data.train_labels, torch.full((9,), -1)]),
+        train_images=tiny_data.train_images.repeat(3, 1, 1, 1),
+        train_labels=torch.cat([tiny_data.train_labels, torch.full((96,), -1)]),
     )
-    assert baselines(more, tiny_config).pixels.linear == 1
+    assert baselines(more, tiny_config).pixels == baselines(tiny_data, tiny_config).pixels
 
 
 @pytest.mark.parametrize(

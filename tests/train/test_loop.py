@@ -111,6 +111,14 @@ def test_a_seed_decides_everything(tiny_config: RunConfig, tiny_data: Dataset, t
     assert not torch.equal(_weights(first), _weights(other))
 
 
+def test_the_timed_rehearsal_leaves_the_run_untouched(
+    tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsed = train(tiny_config, tmp_path / "a", dataset=tiny_data)
+    monkeypatch.setattr("couplings.train.loop._seconds_per_step", lambda _: 1.0)
+    assert torch.equal(_weights(train(tiny_config, tmp_path / "b", dataset=tiny_data)), _weights(rehearsed))
+
+
 def test_the_global_random_state_is_left_alone(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     train(tiny_config, tmp_path / "run", dataset=tiny_data)
