@@ -82,6 +82,20 @@ def test_the_plan_has_six_losses_and_their_seeds(tmp_path: Path) -> None:
     assert not (tmp_path / "demo").exists()
 
 
+def test_a_stopped_demo_leaves_no_half_runs(tmp_path: Path) -> None:
+    demo = Demo.plan(tmp_path / "demo", seeds=1, steps=100_000)
+    demo = replace(demo, configs=(with_overrides(demo.configs[0], TINY),), workers=1)
+
+    def stop_after_a_step(done: int, note: str) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(stop_after_a_step, lambda line: None)
+    assert not multiprocessing.active_children()
+    assert [path.name for path in demo.folder.rglob("*")] == ["runs"]
+
+
 def test_end_to_end(tmp_path: Path) -> None:
     demo = Demo.plan(tmp_path / "demo", seeds=1, steps=3)
     short = [config for config in demo.configs if config.loss.name in ("infonce", "hcl-ot")]

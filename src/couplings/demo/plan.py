@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from couplings.demo.result import DemoResult, Trained
-from couplings.demo.workers import Tick, open_workers
+from couplings.demo.workers import Tick, Workers, open_workers
 from couplings.losses import LOSSES
 from couplings.train.config import ConfigError, RunConfig, with_overrides
 from couplings.train.data import load
 from couplings.train.evaluate import Baselines, baselines, evaluate
 from couplings.train.loop import Plan, Silent, StepRecord, train
 from couplings.train.presets import preset
+from couplings.train.run import CONFIG, WEIGHTS
 
 _DATA = "digits"
 
@@ -78,17 +80,34 @@ class Demo:
         """
         start = time.perf_counter()
         self.folder.mkdir(parents=True, exist_ok=True)
-        seeds = [config for config in self.configs if config.loss.name == self.configs[0].loss.name]
-        with open_workers(self.workers, len(self.configs)) as workers:
-            progress(0, "measuring raw pixels and untrained encoders")
-            references = workers.run(_reference, seeds, lambda _: None)
-            say(f"About {self._seconds(references):.0f} s from here.")
-            by_seed = {config.seed: found for config, found in zip(seeds, references, strict=True)}
-            jobs = [_Job(config, self.folder, by_seed[config.seed].baselines) for config in self.configs]
-            trained = workers.run(_trained, jobs, lambda steps: progress(steps, "steps"))
+        try:
+            with open_workers(self.workers, len(self.configs)) as workers:
+                trained = self._train(workers, progress, say)
+        except BaseException:
+            self._remove_unfinished()
+            raise
         result = DemoResult(self.folder, tuple(trained), seconds=time.perf_counter() - start)
         result.write()
         return result
+
+    def _train(self, workers: Workers, progress: Progress, say: Callable[[str], None]) -> list[Trained]:
+        seeds = [config for config in self.configs if config.loss.name == self.configs[0].loss.name]
+        progress(0, "measuring raw pixels and untrained encoders")
+        references = workers.run(_reference, seeds, lambda _: None)
+        say(f"About {self._seconds(references):.0f} s from here.")
+        by_seed = {config.seed: found for config, found in zip(seeds, references, strict=True)}
+        jobs = [_Job(config, self._run_folder(config), by_seed[config.seed].baselines) for config in self.configs]
+        return workers.run(_trained, jobs, lambda steps: progress(steps, "steps"))
+
+    def _run_folder(self, config: RunConfig) -> Path:
+        return self.folder / "runs" / f"{config.loss.name}-seed{config.seed}"
+
+    def _remove_unfinished(self) -> None:
+        """Runs that were stopped before their weights were written are of no use to anyone."""
+        for config in self.configs:
+            folder = self._run_folder(config)
+            if (folder / CONFIG).is_file() and not (folder / WEIGHTS).is_file():
+                shutil.rmtree(folder)
 
     def _seconds(self, references: Sequence[_Reference]) -> float:
         """Estimated time of all runs, each trained and probed, several at a time."""
@@ -146,10 +165,9 @@ def _reference(config: RunConfig, tick: Tick) -> _Reference:
 
 def _trained(job: _Job, tick: Tick) -> Trained:
     config = job.config
-    folder = job.folder / "runs" / f"{config.loss.name}-seed{config.seed}"
     data = load(config.data)
-    run = train(config, folder, _Ticker(tick), data, overwrite=True)
-    return Trained(config.loss.name, config.seed, folder, evaluate(run, data, job.reference))
+    run = train(config, job.folder, _Ticker(tick), data, overwrite=True)
+    return Trained(config.loss.name, config.seed, job.folder, evaluate(run, data, job.reference))
 
 
 def _cores() -> int:
