@@ -41,7 +41,7 @@ class InfoNCE(Loss):
         >>> from couplings import InfoNCE
         >>> z = torch.eye(4)
         >>> round(InfoNCE(temperature=0.5)(z, z).item(), 4)
-        0.5938
+        0.5944
     """
 
     def __init__(self, temperature: float | Tensor = 0.2, *, normalize: bool = True) -> None:
@@ -75,7 +75,7 @@ class GCAINCE(Loss):
         P = T sweeps of (rows, columns), one more row step;  loss = KL(T, P)
           = mean_i mean_p  -log P(p | i) - log(views - 1)
 
-    As a coupling: rows Fixed, columns Fixed. `sweeps=0` is InfoNCE (two views).
+    As a coupling: rows Fixed, columns Fixed.
 
     Args:
         temperature: entropic regularisation > 0.
@@ -85,6 +85,10 @@ class GCAINCE(Loss):
     Raises:
         InvalidInput: with `keys` or `negatives`, whose columns hold no target mass while a balanced plan must
             put mass there.
+
+    Relations:
+        sweeps = 0, two views: InfoNCE. At sweeps = 0 and at convergence dL/ds = (P - T) / temperature; in between the
+        gradient is another one, that of the sweeps.
 
     Cost:
         2 T passes over an N x N matrix; 2 N T numbers kept for the gradient.
@@ -97,7 +101,7 @@ class GCAINCE(Loss):
         >>> from couplings import GCAINCE
         >>> z = torch.eye(4)
         >>> round(GCAINCE(temperature=0.5, sweeps=5)(z, z).item(), 4)
-        0.5938
+        0.5944
     """
 
     def __init__(self, temperature: float | Tensor = 0.2, sweeps: int = 5, *, normalize: bool = True) -> None:

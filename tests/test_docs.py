@@ -1,0 +1,63 @@
+"""Every example in the core's docstrings runs and prints what it says, and every public name has one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import couplings
+import couplings._storage
+import couplings.losses
+from couplings import diagnostics
+
+EXTRAS = ("couplings.train", "couplings.report", "couplings.theory", "couplings.cli", "couplings.demo")
+MODULES = sorted(
+    name
+    for package in (couplings, couplings.losses, couplings._storage)
+    for _, name, _ in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
+    if not name.startswith(EXTRAS)
+)
+WITHOUT_EXAMPLE = {
+    # One line each: their use stands in the examples of `Scores`, `couple` and the losses.
+    *("Cosine", "Cost", "DistancePower", "ExpSquaredEuclidean", "InnerProduct", "RBF", "SquaredEuclidean"),
+    *("Fixed", "Free", "KL", "Marginal", "Entropic", "Power", "Quadratic", "Rule"),
+    *("GivenMask", "Loss", "Mask", "CouplingWarning", "Infeasible", "InvalidInput", "NotConverged"),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_the_modules_are_found() -> None:
+    assert {"couplings.couple", "couplings.losses.match", "couplings._storage.dense"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("name", sorted(set(couplings.__all__) - WITHOUT_EXAMPLE))
+def test_every_public_name_has_an_example(name: str) -> None:
+    assert ">>>" in (inspect.getdoc(getattr(couplings, name)) or "")
+
+
+@pytest.mark.parametrize("name", ["alignment", "uniformity", "effective_rank"])
+def test_every_diagnostic_has_an_example(name: str) -> None:
+    assert ">>>" in (inspect.getdoc(getattr(diagnostics, name)) or "")
+
+
+@pytest.mark.parametrize("name", sorted(couplings.__all__))
+def test_every_public_name_exists_and_is_documented(name: str) -> None:
+    value = getattr(couplings, name)
+    assert (inspect.getdoc(value) or "").strip()
+
+
+@pytest.mark.parametrize("loss", couplings.losses.LOSSES.values(), ids=lambda c: c.__name__)
+def test_every_loss_documents_its_parameters(loss: type) -> None:
+    text = inspect.getdoc(loss) or ""
+    for section in ("Args:", "Relations:", "Cost:", "Source:", "Example:"):
+        assert section in text
+    for parameter in inspect.signature(loss).parameters:
+        assert f"{parameter}:" in text, parameter
