@@ -184,7 +184,7 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # potentials are stored as constants: a second derivative would be silently wrong
+        if torch.is_grad_enabled():  # potentials are kept as constants: a second derivative would be silently wrong
             raise NotImplementedError("couple has no second derivative: call backward without create_graph=True")
         saved, order, problem = ctx.saved_tensors, ctx.order, cast(Problem, ctx.problem)
         split = len(saved) - len(order)
