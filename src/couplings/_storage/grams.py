@@ -54,7 +54,7 @@ class Gram(ABC):
 
 def pick(z: Tensor, index: Tensor) -> Tensor:
     """z[index] for an index of any shape; its gradient is three times faster than that of advanced indexing."""
-    return z.index_select(0, index.flatten()).reshape(*index.shape, *z.shape[1:])
+    return z.index_select(0, index.flatten()).reshape(index.shape + z.shape[1:])
 
 
 def _sq(z: Tensor) -> Tensor:
