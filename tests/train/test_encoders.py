@@ -103,3 +103,15 @@ def test_constant_images_do_not_divide_by_zero() -> None:
 def test_projectors() -> None:
     assert [type(part).__name__ for part in projector(8, 16, 4)] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
     assert [type(part).__name__ for part in projector(8, None, 4)] == ["Linear"]
+
+
+@pytest.mark.parametrize("name", ["small-cnn", "small-alexnet"])
+@pytest.mark.parametrize("width", [0, -3, 1.5, "wide"])
+def test_a_width_that_is_no_width_is_refused(name: str, width: object) -> None:
+    with pytest.raises(ConfigError, match=r"encoder\.width: must be a whole number of at least 1, got"):
+        build_encoder(name, ImageShape(1, 8, 8), {"width": width})
+
+
+def test_parameters_that_timm_does_not_know_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"encoder\.params: 'timm:resnet10t' cannot be built with .*widht"):
+        build_encoder("timm:resnet10t", ImageShape(1, 32, 32), {"widht": 3})

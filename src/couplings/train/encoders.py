@@ -79,8 +79,14 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Mo
     return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
+def _check_width(width: int) -> None:
+    if not isinstance(width, int) or width < 1:
+        raise ConfigError(f"encoder.width: must be a whole number of at least 1, got {width!r}")
+
+
 def small_cnn(shape: ImageShape, width: int = 32) -> nn.Module:
     """Three 3x3 convolutions of ``width``, twice and four times that, then a global average."""
+    _check_width(width)
     # Images of 16 pixels or less keep their resolution in the first layer.
     first = 1 if min(shape.height, shape.width) <= 16 else 2
     layers = [
@@ -97,6 +103,7 @@ def small_alexnet(shape: ImageShape, width: int = 4096) -> nn.Module:
     The kernel and stride of the first layer follow the image size (3/1 below 48 pixels, 5/2 below 160,
     11/4 above). Use a linear projector of 128 outputs for the whole network of the CACR paper.
     """
+    _check_width(width)
     side = min(shape.height, shape.width)
     kernel, stride = (3, 1) if side < 48 else (5, 2) if side < 160 else (11, 4)
     pool = nn.MaxPool2d(3, 2, 1)
@@ -165,6 +172,17 @@ def _features(backbone: nn.Module, shape: ImageShape) -> int:
     return int(out.shape[1])
 
 
+def _backbone(name: str, shape: ImageShape, params: dict[str, Any]) -> nn.Module:
+    try:
+        if name.startswith(TIMM):
+            return _timm(name.removeprefix(TIMM), shape, params)
+        return ENCODERS[name](shape, **params)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        raise ConfigError(f"encoder.params: '{name}' cannot be built with {params} ({error})") from None
+
+
 def build_encoder(name: str, shape: ImageShape, params: dict[str, Any] | None = None) -> Encoder:
     """An encoder by name for images of ``shape``.
 
@@ -172,17 +190,14 @@ def build_encoder(name: str, shape: ImageShape, params: dict[str, Any] | None = 
     ``timm.create_model``; ``{"pretrained": True}`` downloads weights).
 
     Raises:
-        ConfigError: the name is unknown, or the network does not take images of this size.
+        ConfigError: the name is unknown, a parameter does not fit, or the network does not take images of this
+            size.
 
     Example:
         >>> build_encoder("small-cnn", ImageShape(1, 8, 8)).dim
         128
     """
-    settings = params or {}
-    if name.startswith(TIMM):
-        backbone = _timm(name.removeprefix(TIMM), shape, settings)
-    else:
-        backbone = ENCODERS[name](shape, **settings)
+    backbone = _backbone(name, shape, params or {})
     try:
         dim = _features(backbone, shape)
     except (RuntimeError, AssertionError) as error:
