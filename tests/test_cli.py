@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import os
 import signal
@@ -153,3 +155,15 @@ def test_ctrl_c_keeps_the_weights() -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("couplings.cli", "couplings.cli.console", "couplings.demo.plan", "couplings.report.comparison"),
+        *("couplings.report.coupling", "couplings.report.curves", "couplings.report.embedding"),
+    ],
+)
+def test_examples(name: str) -> None:
+    found = doctest.testmod(importlib.import_module(name))
+    assert (found.failed, found.attempted > 0) == (0, True)

@@ -27,7 +27,7 @@ def duration(seconds: float) -> str:
     """Seconds as a person would say them.
 
     >>> duration(8.6), duration(95), duration(7300)
-    ('9 s', '1 min 35 s', '2 h 2 min')
+    ('9 s', '1 min 35 s', '2 h 1 min')
     """
     whole = max(1, round(seconds))
     if whole < 60:
