@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,74 +22,72 @@ app = App(
 )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of `couplings train`; None leaves a setting to the data set's recipe.
+
+    Attributes:
+        data: digits (needs no files), fashion-mnist, cifar10, cifar100, stl10, svhn, images (a folder of image
+            files) or npz (a file of arrays).
+        data_folder: The folder of the data set's files; for npz the file.
+        download: Fetch the data set's files into the data folder if they are missing.
+        loss: infonce, hcl, hcl-ot, gca-ince, alpha-cl-direct or cacr.
+        output: The run's folder, new or empty [default: runs/DATA-LOSS-seedSEED].
+        steps: Training steps.
+        batch_size: Images a step; each is seen in all its views.
+        encoder: small-cnn, resnet18, resnet50, small-alexnet or timm:NAME.
+        precision: 32-true, bf16-mixed, 16-mixed or 64-true.
+        limit: Train on a seeded subset of that many images.
+        seed: Seed of weights, batches and views.
+        overwrite: Replace a run that lies in the output folder.
+        set_: Any setting by its dotted key, as in `--set loss.reg=0.5 --set optimiser.lr=1e-3`; repeatable. A run's
+            config.json lists all keys.
+    """
+
+    data: str = "digits"
+    data_folder: Path | None = None
+    download: Annotated[bool, Parameter(negative=())] = False
+    loss: str | None = None
+    output: Path | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    encoder: str | None = None
+    precision: str | None = None
+    limit: int | None = None
+    seed: int | None = None
+    overwrite: Annotated[bool, Parameter(negative=())] = False
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that were given, by their dotted keys."""
+        flags = {
+            "data.folder": self.data_folder,
+            "data.download": self.download or None,
+            "data.limit": self.limit,
+            "loss.name": self.loss,
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "encoder.name": self.encoder,
+            "precision": self.precision,
+            "seed": self.seed,
+        }
+        return {key: value for key, value in flags.items() if value is not None} | _settings(self.set_ or [])
+
+
+_DEFAULTS = TrainOptions()
+
+
 @app.command
-def train(
-    *,
-    data: str = "digits",
-    data_folder: Path | None = None,
-    download: Annotated[bool, Parameter(negative=())] = False,
-    loss: str | None = None,
-    output: Path | None = None,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    encoder: str | None = None,
-    precision: str | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-) -> None:
+def train(options: TrainOptions = _DEFAULTS) -> None:
     """Train an encoder without labels, then measure it beside raw pixels and an untrained encoder.
 
     Every data set comes with a recipe; the options change it.
-
-    Parameters
-    ----------
-    data
-        digits (needs no files), fashion-mnist, cifar10, cifar100, stl10, svhn, images (a folder of image
-        files) or npz (a file of arrays).
-    data_folder
-        The folder of the data set's files; for npz the file.
-    download
-        Fetch the data set's files into the data folder if they are missing.
-    loss
-        infonce, hcl, hcl-ot, gca-ince, alpha-cl-direct or cacr.
-    output
-        The run's folder, new or empty [default: runs/DATA-LOSS-seedSEED].
-    steps
-        Training steps.
-    batch_size
-        Images a step; each is seen in all its views.
-    encoder
-        small-cnn, resnet18, resnet50, small-alexnet or timm:NAME.
-    precision
-        32-true, bf16-mixed, 16-mixed or 64-true.
-    limit
-        Train on a seeded subset of that many images.
-    seed
-        Seed of weights, batches and views.
-    overwrite
-        Replace a run that lies in the output folder.
-    set_
-        Any setting by its dotted key, as in `--set loss.reg=0.5 --set optimiser.lr=1e-3`; repeatable. A run's
-        config.json lists all keys.
     """
-    say(f"couplings {__version__}: training on {data}. Ctrl-C stops and keeps the weights so far.")
+    say(f"couplings {__version__}: training on {options.data}. Ctrl-C stops and keeps the weights so far.")
     from couplings.cli.commands import train_command
 
-    flags = {
-        "data.folder": data_folder,
-        "data.download": download or None,
-        "data.limit": limit,
-        "loss.name": loss,
-        "steps": steps,
-        "batch_size": batch_size,
-        "encoder.name": encoder,
-        "precision": precision,
-        "seed": seed,
-    }
-    given = {key: value for key, value in flags.items() if value is not None}
-    train_command(data, given | _settings(set_ or []), output, overwrite)
+    train_command(options.data, options.settings(), options.output, options.overwrite)
 
 
 def _settings(words: list[str]) -> dict[str, Any]:
@@ -126,12 +125,9 @@ def _number(text: str) -> float | str:
 def evaluate(run: Path, *, data_folder: Path | None = None) -> None:
     """Measure a trained run again: kNN, linear probes, collapse, beside raw pixels and an untrained encoder.
 
-    Parameters
-    ----------
-    run
-        The folder that `couplings train` wrote.
-    data_folder
-        Where the images are now, if they have moved since.
+    Args:
+        run: The folder that `couplings train` wrote.
+        data_folder: Where the images are now, if they have moved since.
     """
     say(f"couplings {__version__}: evaluating {run}.")
     from couplings.cli.commands import evaluate_command
@@ -143,14 +139,10 @@ def evaluate(run: Path, *, data_folder: Path | None = None) -> None:
 def demo(*, output: Path = Path("runs/demo"), seeds: int = 2, steps: int | None = None) -> None:
     """Train with all six losses on real images of digits and compare them; about two minutes on two cores.
 
-    Parameters
-    ----------
-    output
-        Folder of the table, the pictures and the runs.
-    seeds
-        Runs a loss.
-    steps
-        Training steps a run [default: the recipe's].
+    Args:
+        output: Folder of the table, the pictures and the runs.
+        seeds: Runs a loss.
+        steps: Training steps a run [default: the recipe's].
     """
     say(f"couplings {__version__}: comparing six losses on handwritten digits.")
     from couplings.cli.commands import demo_command

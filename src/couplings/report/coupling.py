@@ -91,10 +91,14 @@ def coupling_picture(
         ids=order if ids is None else ids[order],
         classes=classes,
     )
+    _draw(path, title, _plan_matrix(plan, order, labels), batch)
+
+
+def _draw(path: str | os.PathLike[str], title: str, plan: _Matrix, batch: _Batch) -> None:
     ratios = (1.0, 1.0) if batch.images is None else (1.0, 1.0, 0.66)
     with canvas(path, (5.0 * sum(ratios), 5.4), title) as figure:
         panels: Any = figure.subfigures(1, len(ratios), width_ratios=ratios)
-        _draw_plan(panels[0], _plan_matrix(plan, order, labels))
+        _draw_plan(panels[0], plan)
         _draw_weights(panels[1], batch)
         if batch.images is not None:
             _draw_pairs(panels[2], batch, batch.images)
