@@ -135,7 +135,11 @@ class Quadratic(_QExponential):
 
 @dataclass(frozen=True)
 class Power(_QExponential):
-    """phi = (1 - (q - 1) x)^(-1/(q - 1)), q > 1: power-law weights; defined below x = 1/(q - 1) only."""
+    """phi = (1 - (q - 1) x)^(-1/(q - 1)), q > 1: power-law weights; defined below x = 1/(q - 1) only.
+
+    Next to that pole a potential's rounding is multiplied by phi^(q - 1): for q above 2 use float64 and temperatures
+    near the scores' range; `Coupling.check()` tells how far the marginals are off.
+    """
 
     q: float = 2.0
 

@@ -59,6 +59,11 @@ def test_the_gradient_in_the_temperature(name: str, count: int) -> None:
     assert gradients(lambda t: SIX[name](t)(*views), [temperature])[0].abs() > 1e-3
 
 
+def test_the_temperature_of_constant_weights_takes_no_gradient() -> None:
+    temperature = torch.tensor(0.4, dtype=F64, requires_grad=True)
+    assert not AlphaCLDirect(temperature)(*unit_views()).requires_grad
+
+
 def test_a_learned_temperature_is_a_parameter_of_the_loss() -> None:
     loss = InfoNCE(torch.nn.Parameter(torch.tensor(0.3)))
     loss(*unit_views()).backward()
