@@ -35,7 +35,7 @@ def test_examples(name: str) -> None:
 
 
 def test_the_modules_are_found() -> None:
-    assert {"couplings.couple", "couplings.losses.match", "couplings._storage.dense"} <= set(MODULES)
+    assert {"couplings.solve", "couplings.losses.match", "couplings._storage.dense"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("name", sorted(set(couplings.__all__) - WITHOUT_EXAMPLE))

@@ -57,7 +57,7 @@ def _run(arguments: list[str]) -> int:
 
 def _users_mistake(error: Exception) -> bool:
     """Tell a wrong setting or file from a defect of ours, which deserves its traceback."""
-    from couplings import InvalidInput
+    from couplings.errors import InvalidInput
     from couplings.train.errors import ConfigError, DataError
 
     return isinstance(error, (ConfigError, DataError, InvalidInput)) or (

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from .. import checks
-from ..couple import couple
 from ..coupling import Coupling
 from ..marginals import Fixed, Free
+from ..solve import couple
 from ..targets import Pairs
 from .base import Couplings, Loss
 from .batch import Batch

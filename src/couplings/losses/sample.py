@@ -9,9 +9,9 @@ from torch import Tensor
 
 from .. import checks
 from ..costs import Cost, ExpSquaredEuclidean, SquaredEuclidean, resolve
-from ..couple import couple
 from ..coupling import Coupling
 from ..marginals import Fixed, Free
+from ..solve import couple
 from .base import Couplings, Loss
 from .batch import Batch
 

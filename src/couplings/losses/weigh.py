@@ -10,9 +10,9 @@ from torch import Tensor
 from .. import checks
 from .._storage.grams import Gram
 from ..costs import RBF, Cost, DistancePower, SquaredEuclidean, resolve
-from ..couple import couple
 from ..coupling import Coupling
 from ..scores import Scores
+from ..solve import couple
 from .base import Couplings, Loss
 from .batch import Batch
 
