@@ -19,9 +19,10 @@ lint: $(INSTALLED)
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,report,theory,dev]'
+	@echo "Installing into .venv: a few minutes, most of them for torch."
+	# --without-pip: Debian's python3 makes no environment with pip unless python3-venv is installed.
+	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --constraint constraints.txt --editable '.[train,report,theory,dev]'
 	touch $@
 
 clean:

@@ -1,6 +1,6 @@
 """Contrastive losses, each a choice of coupling; by role: match a target, sample negatives, weigh pairs."""
 
-from .base import Loss
+from .base import Couplings, Loss
 from .batch import Batch, Sides
 from .match import GCAINCE, InfoNCE
 from .sample import HCL, HCLOT
@@ -16,4 +16,16 @@ LOSSES: dict[str, type[Loss]] = {
 }
 """Names for configuration files and the command line."""
 
-__all__ = ["CACR", "GCAINCE", "HCL", "HCLOT", "LOSSES", "AlphaCLDirect", "Batch", "InfoNCE", "Loss", "Sides"]
+__all__ = [
+    "CACR",
+    "GCAINCE",
+    "HCL",
+    "HCLOT",
+    "LOSSES",
+    "AlphaCLDirect",
+    "Batch",
+    "Couplings",
+    "InfoNCE",
+    "Loss",
+    "Sides",
+]
