@@ -298,3 +298,12 @@ def test_checks_that_read_values_can_be_switched_off() -> None:
         couplings.set_checks(True)
     with pytest.raises(Infeasible):
         couple(scores)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_rows_and_columns_without_weight_are_left_out(rule: Rule) -> None:
+    matrix = torch.tensor([[1.0, 0.0, -0.2], [0.3, 0.1, 0.9]], dtype=F64)
+    weights = torch.tensor([0.0, 0.5, 0.5], dtype=F64)
+    plan = couple(Scores.given(matrix, temperature=0.1), Fixed(), Free(weights), rule=rule).plan()
+    part = couple(Scores.given(matrix[:, 1:], temperature=0.1), Fixed(), Free(), rule=rule).plan()
+    torch.testing.assert_close(plan, torch.cat([torch.zeros(2, 1, dtype=F64), part], dim=1))

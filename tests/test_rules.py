@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from couplings import Entropic, Power, Quadratic, Rule, rules
+from couplings import CouplingWarning, Entropic, Power, Quadratic, Rule, Scores, couple, rules
 from helpers import F64, central_differences
 
 RULES = [Entropic(), Quadratic(), Power(1.3), Power(2.0), Power(4.0)]
@@ -72,3 +72,10 @@ def test_a_row_without_admissible_pairs_has_an_infinite_potential(rule: Rule) ->
     f = rule.half_step(logits, torch.zeros(2, dtype=F64), torch.full((2,), -0.7, dtype=F64), torch.tensor(0.0))
     assert f[0].isfinite()
     assert f[1] == torch.inf
+
+
+def test_power_says_when_the_dtype_is_too_coarse() -> None:
+    scores = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(CouplingWarning, match="cannot resolve the heaviest pairs"):
+        couple(Scores.given(scores, temperature=0.05), rule=Power(4.0))
+    couple(Scores.given(scores.double(), temperature=0.5), rule=Power(2.0))

@@ -210,3 +210,12 @@ def test_refusals(build: object, message: str) -> None:
 
 def test_zero_vectors_are_fine_without_angles() -> None:
     assert couple(Scores(torch.zeros(3, 2), cost=SquaredEuclidean()), Fixed(), Free()).plan().isfinite().all()
+
+
+def test_half_precision_and_autocast_are_computed_in_single() -> None:
+    z = torch.nn.functional.normalize(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), dim=1).bfloat16()
+    plain = couple(Scores(z.float(), temperature=0.05), Fixed(), Fixed())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = couple(Scores(z, temperature=0.05), Fixed(), Fixed())
+        assert cast.column_mass().dtype == torch.float32
+    torch.testing.assert_close(cast.plan(), plain.plan())

@@ -94,13 +94,19 @@ def same_shape(names: Sequence[str], tensors: Sequence[Tensor]) -> None:
         )
 
 
-def rows_usable(name: str, z: Tensor, *, zero: bool) -> None:
-    """Every row must be finite and, unless `zero` is allowed, have a norm above zero (one reduction, one sync)."""
+def norms_usable(norms: Tensor, *, zero: bool) -> bool:
+    """Whether all norms are finite and, unless `zero` is allowed, above zero (one reduction, one sync)."""
     if not _enabled:
-        return
+        return True
+    low, high = norms.detach().aminmax()
+    return bool(high < torch.inf) and (zero or bool(low > 0))
+
+
+def rows_usable(name: str, z: Tensor, *, zero: bool) -> None:
+    """Every row must be finite and, unless `zero` is allowed, have a norm above zero."""
     norms = torch.linalg.vector_norm(z.detach(), dim=-1)
-    usable = norms.isfinite() if zero else norms.isfinite() & (norms > 0)
-    if not usable.all():
+    if not norms_usable(norms, zero=zero):
+        usable = norms.isfinite() if zero else norms.isfinite() & (norms > 0)
         raise InvalidInput(_bad_row(name, z.detach(), int((~usable.flatten()).nonzero()[0])))
 
 

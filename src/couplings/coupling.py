@@ -11,6 +11,7 @@ from torch import Tensor
 from ._storage.dense import COLS, ROWS, Dense, spread
 from ._storage.grams import pick
 from .errors import NotConverged
+from .precision import full_precision
 from .rules import Rule
 from .scores import Scores
 
@@ -92,7 +93,8 @@ class Coupling:
 
     def column_mass(self) -> Tensor:
         """P^T 1, (m,): how much mass each column attracts; hubs stand out."""
-        return self.a @ self._density
+        with full_precision(self.f.device):
+            return self.a @ self._density
 
     def marginals(self) -> tuple[Tensor, Tensor]:
         """(row mass, column mass)."""
@@ -100,7 +102,9 @@ class Coupling:
 
     def apply(self, v: Tensor) -> Tensor:
         """P v for v of shape (m,) or (m, k)."""
-        return spread(self.a, ROWS) * (self._density @ v) if v.dim() == 2 else self.a * (self._density @ v)
+        with full_precision(self.f.device):
+            moved = self._density @ v.to(self._density)
+        return spread(self.a, ROWS) * moved if v.dim() == 2 else self.a * moved
 
     def expect(self, scores: Scores) -> Tensor:
         """E_{P(.|i)}[other logits_ij] for each row, (n,); the mask of the plan decides the pairs."""

@@ -17,9 +17,15 @@ def _admissible(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return (alive & (b > 0)).any(1), (alive & (a > 0)[:, None]).any(0)
 
 
-def no_empty(name: str, empty: Tensor, weights: Tensor) -> None:
-    """Raise when a constrained row or column with mass has no admissible pair."""
-    bad = empty & (weights > 0)
+def solvable(name: str, potential: Tensor, weights: Tensor) -> None:
+    """Raise when a potential shows NaN scores, or a row or column with mass that has no admissible pair."""
+    low, high = potential.aminmax()
+    if not (low > -torch.inf and high < torch.inf):  # one synchronisation while all is well
+        _no_nan(name, potential)
+        _no_empty(name, potential.isinf() & (weights > 0))
+
+
+def _no_empty(name: str, bad: Tensor) -> None:
     if bad.any():
         first, total = int(bad.nonzero()[0]), int(bad.sum())
         raise Infeasible(
@@ -28,8 +34,7 @@ def no_empty(name: str, empty: Tensor, weights: Tensor) -> None:
         )
 
 
-def no_nan(name: str, potential: Tensor) -> None:
-    """Raise when a potential is NaN, which only scores that are NaN or overflow can cause."""
+def _no_nan(name: str, potential: Tensor) -> None:
     bad = potential.isnan()
     if bad.any():
         raise InvalidInput(

@@ -15,6 +15,7 @@ reg = n m temperature for uniform weights.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -22,8 +23,11 @@ import torch
 from torch import Tensor
 
 from .checks import require
+from .errors import CouplingWarning
 
 _MAX_ITERATIONS = 200
+_RESOLVED = 1e-2
+"""Largest share of the distance to the pole that rounding may take."""
 
 
 class Rule(ABC):
@@ -138,13 +142,27 @@ class Power(_QExponential):
     """phi = (1 - (q - 1) x)^(-1/(q - 1)), q > 1: power-law weights; defined below x = 1/(q - 1) only.
 
     Next to that pole a potential's rounding is multiplied by phi^(q - 1): for q above 2 use float64 and temperatures
-    near the scores' range; `Coupling.check()` tells how far the marginals are off.
+    near the scores' range. A `CouplingWarning` says when the dtype is too coarse.
     """
 
     q: float = 2.0
 
     def __post_init__(self) -> None:
         require(self.q > 1, f"q must be > 1, got {self.q:g}: Entropic() is q = 1 and Quadratic() is q = 0")
+
+    def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
+        """Newton steps below the pole; warns when the dtype cannot tell the potential from it."""
+        f = super().half_step(logits, potential, log_weights, c)
+        top = (logits + potential).amax(1)
+        rounding = torch.finfo(f.dtype).eps * (f.abs() + top.abs())
+        if bool((rounding > _RESOLVED * (1 / (self.q - 1) - f - top).abs()).any()):
+            warnings.warn(
+                f"{f.dtype} cannot resolve the heaviest pairs of Power(q={self.q:g}): use float64, a smaller q or a "
+                "higher temperature, and look at check()",
+                CouplingWarning,
+                stacklevel=2,
+            )
+        return f
 
     def slope(self, x: Tensor) -> Tensor:
         """phi^q."""

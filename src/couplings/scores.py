@@ -19,6 +19,7 @@ from ._storage.dense import Dense
 from ._storage.grams import GivenDots, Gram, OwnKeys, SharedKeys
 from .costs import Cosine, Cost, InnerProduct
 from .masks import GivenMask, Mask
+from .precision import at_least_single, full_precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Term:
 
     def logits(self) -> Tensor:
         """The (n, m) matrix."""
-        return self.scale * self.cost.score(self.gram.dots, *self.gram.norms)
+        with full_precision(self.gram.device):
+            return self.scale * self.cost.score(self.gram.dots, *self.gram.norms)
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
         """Values at the pairs (i, j)."""
@@ -78,9 +80,11 @@ class Scores:
     ) -> None:
         cost = Cosine() if cost is None else cost
         checks.matrix("q", q)
+        q = at_least_single(q)
         checks.rows_usable("q", q, zero=not isinstance(cost, Cosine))
         if k is not None:
             checks.matrix("k", k, dims=3 if k.dim() == 3 else 2)
+            k = at_least_single(k)
             checks.rows_usable("k", k, zero=not isinstance(cost, Cosine))
             same = q.shape[-1] == k.shape[-1]
             checks.require(same, f"q has {q.shape[-1]} dimensions but k has {k.shape[-1]}: they must agree")
@@ -121,6 +125,7 @@ class Scores:
             (2, 3)
         """
         checks.matrix("matrix", matrix)
+        matrix = at_least_single(matrix)
         if checks.checks_enabled():
             sound = not (matrix.isnan() | (matrix == torch.inf)).any()
             checks.require(bool(sound), "matrix holds NaN or +inf: a score is a number, or -inf to forbid the pair")
@@ -137,6 +142,10 @@ class Scores:
         scores._set(terms, temperature, mask)
         return scores
 
+    def masked(self, mask: Mask) -> Scores:
+        """The same scores with more pairs forbidden."""
+        return self._of(self.terms, self.temperature, mask if self.mask is None else self.mask | mask)
+
     def __add__(self, other: Scores) -> Scores:
         """Logits added, masks joined."""
         same = self.shape == other.shape
@@ -152,6 +161,11 @@ class Scores:
         """The same scores as constants."""
         temperature = self.temperature.detach() if isinstance(self.temperature, Tensor) else self.temperature
         return self._of(tuple(t.detach() for t in self.terms), temperature, self.mask)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the scores are computed."""
+        return self.terms[0].gram.device
 
     @property
     def own_columns(self) -> bool:

@@ -30,6 +30,8 @@ from ._storage.dense import COLS, ROWS, Dense
 from .coupling import Coupling, Side
 from .errors import CouplingWarning, InvalidInput
 from .marginals import Fixed, Free, Marginal
+from .masks import GivenMask
+from .precision import full_precision
 from .rules import Entropic, Power, Rule
 from .scores import Scores
 
@@ -87,18 +89,19 @@ def couple(
     """
     rows, cols, rule = rows or Fixed(), cols or Free(), rule or Entropic()
     _validate(scores, rows, cols, rule, sweeps, row_step, tol, init)
-    a, b = _weights(scores, rows, cols, skip_empty)
-    like = scores.storage.logits.detach()
-    problem = Problem(
-        rule=rule,
-        sides=(Side(a, rows.constrained), Side(b, cols.constrained)),
-        sweeps=sweeps if rows.constrained and cols.constrained else min(sweeps, 1),
-        row_step=row_step,
-        tol=tol,
-        start=_start(init, like, scores.shape[1]),
-    )
-    softness = rows.softness(scores.temperature, like), cols.softness(scores.temperature, like)
-    f, g = _Solve.apply(problem, *softness, *scores.storage.leaves)
+    with full_precision(scores.device):
+        scores, a, b = _weighted(scores, rows, cols, skip_empty)
+        like = scores.storage.logits.detach()
+        problem = Problem(
+            rule=rule,
+            sides=(Side(a, rows.constrained), Side(b, cols.constrained)),
+            sweeps=sweeps if rows.constrained and cols.constrained else min(sweeps, 1),
+            row_step=row_step,
+            tol=tol,
+            start=_start(init, like, scores.shape[1]),
+        )
+        softness = rows.softness(scores.temperature, like), cols.softness(scores.temperature, like)
+        f, g = _Solve.apply(problem, *softness, *scores.storage.leaves)
     return Coupling(scores, f, g, rule, problem.sides, softness)
 
 
@@ -132,10 +135,10 @@ def _validate(
     checks.require(tol is None or tol > 0, f"tol must be > 0, got {tol}")
     if row_step and not rows.constrained:
         raise InvalidInput("row_step=True needs rows with a potential: use rows=Fixed() or KL(rho)")
-    if isinstance(rule, Power) and not (rows.constrained or cols.constrained):
+    if isinstance(rule, Power) and not _has_half_step(rows, cols, sweeps, row_step):
         raise InvalidInput(
-            "Power between Free rows and Free columns is undefined: phi_q has a pole at 1/(q - 1) and no potential "
-            "keeps the scores below it; constrain one side, or use Entropic() or Quadratic()"
+            "Power between Free rows and Free columns, or without any half-step, is undefined: phi_q has a pole at "
+            "1/(q - 1) and no potential keeps the scores below it; constrain one side, or use Entropic() or Quadratic()"
         )
     if scores.own_columns and cols.constrained:
         raise InvalidInput(
@@ -146,22 +149,31 @@ def _validate(
         raise InvalidInput("init is the column potential to start from, which Free() columns do not have: drop it")
 
 
-def _weights(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) -> tuple[Tensor, Tensor]:
+def _has_half_step(rows: Marginal, cols: Marginal, sweeps: int, row_step: bool) -> bool:
+    return row_step or (sweeps > 0 and (rows.constrained or cols.constrained))
+
+
+def _weighted(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) -> tuple[Scores, Tensor, Tensor]:
+    """The weights of both sides, and the scores without the rows and columns that have none."""
+    given = rows.weights is not None or cols.weights is not None
     like = scores.storage.logits.detach()
-    n, m = scores.shape
-    a, b = rows.resolve("rows", n, like), cols.resolve("cols", m, like)
+    a, b = rows.resolve("rows", scores.shape[0], like), cols.resolve("cols", scores.shape[1], like)
+    if given:
+        scores = _without_weightless(scores, a, b)
     if skip_empty:
-        a, b = feasibility.without_empty(like, a, b, rows.constrained, cols.constrained)
-    if checks.checks_enabled():
-        if (
-            isinstance(rows, Fixed)
-            and isinstance(cols, Fixed)
-            and (rows.weights is not None or cols.weights is not None)
-        ):
+        logits = scores.storage.logits.detach()
+        a, b = feasibility.without_empty(logits, a, b, rows.constrained, cols.constrained)
+    if checks.checks_enabled() and isinstance(rows, Fixed) and isinstance(cols, Fixed):
+        if given:
             feasibility.same_mass(a, b)
-        if scores.mask is not None and isinstance(rows, Fixed) and isinstance(cols, Fixed):
+        if scores.mask is not None:
             feasibility.balanced(scores.mask, a, b)
-    return a, b
+    return scores, a, b
+
+
+def _without_weightless(scores: Scores, a: Tensor, b: Tensor) -> Scores:
+    weightless = (a == 0)[:, None] | (b == 0)
+    return scores.masked(GivenMask(weightless)) if weightless.any() else scores
 
 
 def _start(init: Tensor | None, like: Tensor, m: int) -> Tensor:
@@ -234,12 +246,9 @@ class _Run:
         other = self.problem.sides[1 - side].weights
         logits = self.storage.seen_from(side)
         own = self.problem.rule.half_step(logits, self.potentials[1 - side], other.log(), self.softness[side])
-        empty = own.isinf()  # nothing admissible: no mass at any potential
         if checks.checks_enabled() and len(self.history) < 2:
-            name = "row" if side == ROWS else "column"
-            feasibility.no_nan(name, own)
-            feasibility.no_empty(name, empty, self.problem.sides[side].weights)
-        own = torch.where(empty, 0.0, own)
+            feasibility.solvable("row" if side == ROWS else "column", own, self.problem.sides[side].weights)
+        own = torch.where(own.isinf(), 0.0, own)  # nothing admissible: no mass at any potential
         self.potentials[side] = own
         self.history.append((side, own))
 

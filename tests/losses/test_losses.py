@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import CACR, GCAINCE, HCL, HCLOT, RBF, AlphaCLDirect, InfoNCE, Loss, SquaredEuclidean
+from couplings import CACR, GCAINCE, HCL, HCLOT, RBF, AlphaCLDirect, InfoNCE, InvalidInput, Loss, SquaredEuclidean
 from couplings._storage.grams import GivenDots
 from couplings.losses import LOSSES
 from couplings.losses.batch import as_matrix
@@ -59,9 +59,9 @@ def test_the_gradient_in_the_temperature(name: str, count: int) -> None:
     assert gradients(lambda t: SIX[name](t)(*views), [temperature])[0].abs() > 1e-3
 
 
-def test_the_temperature_of_constant_weights_takes_no_gradient() -> None:
-    temperature = torch.tensor(0.4, dtype=F64, requires_grad=True)
-    assert not AlphaCLDirect(temperature)(*unit_views()).requires_grad
+def test_the_temperature_of_constant_weights_cannot_be_learnt() -> None:
+    with pytest.raises(InvalidInput, match="temperature cannot be learnt"):
+        AlphaCLDirect(torch.nn.Parameter(torch.tensor(0.4)))
 
 
 def test_a_learned_temperature_is_a_parameter_of_the_loss() -> None:

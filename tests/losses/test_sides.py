@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import GCAINCE, HCL, HCLOT, InfoNCE, InvalidInput, Loss
+from couplings import CACR, GCAINCE, HCL, HCLOT, InfoNCE, InvalidInput, Loss
 from helpers import F64, SIX, gradients, unit_views
 
 every_loss = pytest.mark.parametrize("name", SIX)
@@ -171,3 +171,9 @@ def test_one_sample_is_enough_with_negatives_or_keys(name: str) -> None:
     views = [v[:1] for v in unit_views()]
     assert SIX[name]()(*views, negatives=torch.randn(1, 3, D, dtype=F64)).isfinite()
     assert SIX[name]()(*views, keys=_keys()).isfinite()
+
+
+def test_ordered_view_pairs_need_views_as_candidates() -> None:
+    views = [torch.randn(4, 3) for _ in range(2)]
+    with pytest.raises(InvalidInput, match="ordered=True needs pairs of views"):
+        CACR(ordered=True)(*views, negatives=torch.randn(4, 2, 3))

@@ -6,7 +6,6 @@ embeddings, say) takes its place without a change elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -39,10 +38,6 @@ class Dense:
     def seen_from(self, side: int) -> Tensor:
         """The logits with `side` first: (side, other)."""
         return self.logits if side == ROWS else self.logits.T
-
-    def reduce(self, h: Callable[..., Tensor], side: int, *, others: tuple[Dense, ...] = ()) -> Tensor:
-        """For each entry of `side`, the sum over the other side of h(logits, *other logits)."""
-        return h(self.logits, *(o.logits for o in others)).sum(1 - side)
 
     def kernel(self, f: Tensor, g: Tensor) -> Tensor:
         """exp(f_i + g_j + logit_ij)."""

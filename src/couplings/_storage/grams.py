@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 
@@ -23,6 +24,11 @@ class Gram(ABC):
     @abstractmethod
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the numbers are."""
 
     @cached_property
     @abstractmethod
@@ -69,6 +75,11 @@ class SharedKeys(Gram):
     k: Tensor
 
     @property
+    def device(self) -> torch.device:
+        """Of the rows."""
+        return self.q.device
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.q.shape[0], self.k.shape[0]
@@ -104,6 +115,11 @@ class OwnKeys(Gram):
     q: Tensor
     k: Tensor
     own_columns = True
+
+    @property
+    def device(self) -> torch.device:
+        """Of the rows."""
+        return self.q.device
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -142,6 +158,11 @@ class GivenDots(Gram):
     q_sq: Tensor | None = None
     k_sq: Tensor | None = None
     own_columns: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Of the matrix."""
+        return self.matrix.device
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..coupling import Coupling
+from ..precision import full_precision
 from .batch import Batch, Sides, as_matrix, build
 
 if TYPE_CHECKING:
@@ -83,6 +84,5 @@ class Loss(nn.Module, ABC):
 
 
 def _full_precision(views: tuple[Tensor, ...]) -> torch.autocast:
-    """No autocast: scores over a small temperature need single precision."""
-    device = views[0].device.type if views and isinstance(views[0], Tensor) else "cpu"
-    return torch.autocast(device, enabled=False)
+    device = views[0].device if views and isinstance(views[0], Tensor) else torch.device("cpu")
+    return full_precision(device)

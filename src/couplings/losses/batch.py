@@ -19,6 +19,7 @@ from .._storage.grams import GivenDots, Gram, OwnKeys, SharedKeys
 from ..costs import Cost
 from ..errors import InvalidInput
 from ..masks import Mask, SameId
+from ..precision import at_least_single
 from ..scores import Scores
 
 
@@ -89,6 +90,9 @@ class Batch:
         With own negatives there is one block a view: its anchors against their own columns.
         """
         if self.gram.own_columns:
+            checks.require(
+                not ordered, "ordered=True needs pairs of views, which negatives= replaces: drop one of them"
+            )
             everything = torch.arange(self.gram.shape[1], device=self.positives.device)
             yield from ((f"view {a + 1}", self._view(a), everything) for a in range(self.views))
             return
@@ -112,12 +116,15 @@ def build(views: Sequence[Tensor], sides: Sides, *, normalize: bool) -> Batch:
     unknown = [name for name in sides if name not in known]
     checks.require(not unknown, f"unknown argument {unknown}: a loss takes views and {', '.join(known)}")
     _check_views(views, sides)
-    z = torch.cat([_prepared(f"view {i + 1}", v, normalize) for i, v in enumerate(views)])
+    z = _prepared([f"view {i + 1}" for i in range(len(views))], views, normalize)
     n = len(views[0])
     if (negatives := sides.get("negatives")) is not None:
-        return _own_negatives(z, n, _prepared("negatives", negatives, normalize), sides)
-    keys = sides.get("keys")
-    return _in_batch(z, n, None if keys is None else _prepared("keys", keys, normalize), sides)
+        checks.matrix("negatives", negatives, dims=3)
+        return _own_negatives(z, n, _prepared(["negatives"], [negatives], normalize), sides)
+    if (keys := sides.get("keys")) is not None:
+        checks.matrix("keys", keys)
+        keys = _prepared(["keys"], [keys], normalize)
+    return _in_batch(z, n, keys, sides)
 
 
 def _check_views(views: Sequence[Tensor], sides: Sides) -> None:
@@ -131,12 +138,14 @@ def _check_views(views: Sequence[Tensor], sides: Sides) -> None:
         raise InvalidInput("views hold one sample, which has no negatives: pass n >= 2, keys= or negatives=")
 
 
-def _prepared(name: str, z: Tensor, normalize: bool) -> Tensor:
-    """Checked, at least single precision, unit rows if asked."""
-    checks.matrix(name, z, dims=z.dim() if name == "negatives" else 2)
-    z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
-    checks.rows_usable(name, z, zero=not normalize)
-    return z / torch.linalg.vector_norm(z, dim=-1, keepdim=True) if normalize else z
+def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool) -> Tensor:
+    """Stacked, at least single precision, checked, unit rows if asked."""
+    z = at_least_single(torch.cat(list(parts)))
+    norms = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+    if not checks.norms_usable(norms, zero=not normalize):
+        for name, part in zip(names, parts, strict=True):  # which one
+            checks.rows_usable(name, at_least_single(part), zero=not normalize)
+    return z / norms if normalize else z
 
 
 def _id_vector(name: str, ids: Tensor, n: int) -> Tensor:

@@ -58,7 +58,8 @@ class HCL(_SampledNegatives):
     Args:
         temperature: tau > 0.
         beta: hardness >= 0; 0 weighs all negatives alike (debiased InfoNCE).
-        tau_plus: prior probability that a negative is a positive, in [0, 1).
+        tau_plus: prior probability that a negative is a positive, in [0, 1). At low temperatures many anchors sit on
+            the floor exp(-1 / tau), where the negatives pass no gradient on.
         detach_weights: stop the gradient in w, so that only the sampling changes.
         normalize: see `Loss`.
 

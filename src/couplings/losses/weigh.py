@@ -27,7 +27,7 @@ class AlphaCLDirect(Loss):
     player ascends, so it is negative in a good space and its value is no measure of progress by itself.
 
     Args:
-        temperature: tau > 0 of the weights.
+        temperature: tau > 0 of the weights, a constant: constant weights pass no gradient on.
         p: power of the distance > 0; 4 did best in the paper, 2 gives the weights of InfoNCE.
         normalize: see `Loss`.
 
@@ -51,6 +51,8 @@ class AlphaCLDirect(Loss):
 
     def __init__(self, temperature: float | Tensor = 0.5, p: float = 4.0, *, normalize: bool = True) -> None:
         super().__init__(normalize=normalize)
+        learnt = isinstance(temperature, Tensor) and temperature.requires_grad
+        checks.require(not learnt, "temperature cannot be learnt here: its weights are constants; pass a float")
         checks.finite_positive("temperature", temperature)
         checks.finite_positive("p", p)
         self.temperature, self.p = temperature, p

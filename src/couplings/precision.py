@@ -1,0 +1,16 @@
+"""Single precision at least: half precision, given or by autocast, cannot hold scores over a small temperature."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def at_least_single(z: Tensor) -> Tensor:
+    """`z` in float32 if it comes in half precision, else as it is."""
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """A context without autocast."""
+    return torch.autocast(device.type, enabled=False)
