@@ -18,12 +18,12 @@ lint: $(INSTALLED)
 
 install: $(INSTALLED)
 
+# --without-pip: Debian's python3 makes no environment with pip unless python3-venv is installed.
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into .venv: a few minutes, most of them for torch."
-	# --without-pip: Debian's python3 makes no environment with pip unless python3-venv is installed.
-	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
-	$(PYTHON) -m pip --python $(BIN)/python install --quiet --constraint constraints.txt --editable '.[train,report,theory,dev]'
-	touch $@
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --constraint constraints.txt --editable '.[train,report,theory,dev]'
+	@touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
