@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from couplings import cli
-from couplings.cli.console import duration
+from couplings.display import duration
 
 TINY = (
     *("--steps", "4", "--batch-size", "32", "--limit", "200"),
@@ -160,7 +160,7 @@ def test_duration(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("couplings.cli", "couplings.cli.console", "couplings.demo.plan", "couplings.report.comparison"),
+        *("couplings.cli", "couplings.display", "couplings.demo.plan", "couplings.report.comparison"),
         *("couplings.report.coupling", "couplings.report.curves", "couplings.report.embedding"),
     ],
 )

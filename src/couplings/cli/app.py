@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from couplings import __version__
-from couplings.cli.console import say
+from couplings.display import say
 
 app = App(
     name="couplings",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from couplings.cli.console import console, duration, say
+from couplings.display import console, duration, say
 from couplings.report import cells, collapsed
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from couplings.cli.console import TrainingDisplay, bar, say
+from couplings.display import TrainingDisplay, bar, say
 from couplings.train.config import RunConfig, with_overrides
 from couplings.train.data import Dataset, load
 from couplings.train.errors import DataError

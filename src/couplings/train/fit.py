@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from couplings.display import TrainingDisplay
 from couplings.train.config import with_overrides
 from couplings.train.data import from_arrays
 from couplings.train.loop import train
@@ -32,7 +33,7 @@ def fit(
         labels: ``(n,)``; they colour the picture and are not trained on.
         loss: a name in ``couplings.losses.LOSSES``.
         folder: of the run; a temporary one if None.
-        observer: is told of progress.
+        observer: is told of progress; a bar is shown if None, nothing with ``Silent()``.
         overrides: settings of :class:`~couplings.train.config.RunConfig` such as ``steps=300``; dotted keys
             (``**{"loss.temperature": 0.2}``) reach inside.
 
@@ -42,8 +43,9 @@ def fit(
 
     Example:
         >>> import torch
+        >>> from couplings.train import Silent
         >>> pictures = torch.randint(256, (64, 8, 8))
-        >>> run = fit(pictures, batch_size=32, steps=2)
+        >>> run = fit(pictures, batch_size=32, steps=2, observer=Silent())
         >>> run.embed(pictures).shape
         torch.Size([64, 128])
     """
@@ -51,4 +53,7 @@ def fit(
     settings = {"batch_size": min(128, len(data.train_images)), "loss": loss, **overrides}
     config = with_overrides(preset("arrays"), settings)
     place = Path(mkdtemp(prefix="couplings-")) if folder is None else Path(folder)
-    return train(config, place, observer, data)
+    if observer is not None:
+        return train(config, place, observer, data)
+    with TrainingDisplay() as display:
+        return train(config, place, display, data)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from couplings.train.loop import Plan, StepRecord
+    from couplings.train.records import Plan, StepRecord
 
 console = Console(highlight=False)
 # Where no bar can be drawn (a log file), so many lines stand for it.
