@@ -22,7 +22,8 @@ from couplings.train import (
     train,
     with_overrides,
 )
-from couplings.train.evaluate import _draw, knn_predict, leave_one_out_accuracy, untrained_encoder
+from couplings.train.evaluate import _draw, untrained_encoder
+from couplings.train.neighbours import knn_predict, leave_one_out_accuracy
 
 
 def test_knn_agrees_with_scikit_learn() -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from couplings.display import TrainingDisplay, bar, say
 from couplings.train.config import RunConfig, with_overrides
-from couplings.train.data import Dataset, load
+from couplings.train.data import Dataset
 from couplings.train.errors import DataError
 from couplings.train.evaluate import Evaluation, evaluate
 from couplings.train.loop import train
 from couplings.train.presets import preset
 from couplings.train.run import Run
+from couplings.train.sources import load
 
 
 def train_command(data: str, settings: Mapping[str, Any], output: Path | None, overwrite: bool) -> None:
@@ -64,7 +65,7 @@ def _images(config: RunConfig) -> Dataset:
 def _measure(run: Run, dataset: Dataset) -> None:
     say("Measuring frozen features and drawing: a few seconds.")
     from couplings.cli.closing import close_run
-    from couplings.report import draw_run
+    from couplings.train.pictures import draw_run
 
     pictures = draw_run(run, dataset)
     close_run(run, _evaluation(run, dataset), pictures)

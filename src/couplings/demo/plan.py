@@ -14,11 +14,11 @@ from couplings.demo.result import DemoResult, Trained
 from couplings.demo.workers import Tick, Workers, open_workers
 from couplings.losses import LOSSES
 from couplings.train.config import ConfigError, RunConfig, with_overrides
-from couplings.train.data import load
 from couplings.train.evaluate import Baselines, baselines, evaluate
 from couplings.train.loop import Plan, Silent, StepRecord, train
 from couplings.train.presets import preset
 from couplings.train.run import CONFIG, WEIGHTS
+from couplings.train.sources import load
 
 _DATA = "digits"
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from couplings.report import Entry, clearly_above, collapsed, comparison, draw_coupling, markdown_table
+from couplings.report import Entry, clearly_above, collapsed, comparison, markdown_table
 from couplings.train.checkpoint import write_bytes, write_json
-from couplings.train.data import load
 from couplings.train.evaluate import Evaluation, Probe
+from couplings.train.pictures import draw_coupling
 from couplings.train.run import Run
+from couplings.train.sources import load
 
 _PICTURED = "hcl-ot"
 

@@ -7,7 +7,6 @@ from couplings.report.comparison import Entry, cells, clearly_above, collapsed, 
 from couplings.report.coupling import coupling_picture
 from couplings.report.curves import curves
 from couplings.report.embedding import embedding_map
-from couplings.report.run import draw_coupling, draw_curves, draw_run
 
 __all__ = [
     "Entry",
@@ -17,9 +16,6 @@ __all__ = [
     "comparison",
     "coupling_picture",
     "curves",
-    "draw_coupling",
-    "draw_curves",
-    "draw_run",
     "embedding_map",
     "markdown_table",
 ]

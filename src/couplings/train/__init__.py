@@ -16,7 +16,7 @@ from couplings.train.config import (
     ViewsConfig,
     with_overrides,
 )
-from couplings.train.data import Dataset, from_arrays, load
+from couplings.train.data import Dataset, from_arrays
 from couplings.train.errors import ConfigError, DataError, Interrupted
 from couplings.train.evaluate import Baselines, Evaluation, Probe, baselines, evaluate
 from couplings.train.fit import fit
@@ -24,6 +24,7 @@ from couplings.train.loop import train
 from couplings.train.presets import preset
 from couplings.train.records import Observer, Plan, Silent, StepRecord
 from couplings.train.run import Run
+from couplings.train.sources import load
 
 __all__ = [
     "Baselines",

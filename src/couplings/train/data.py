@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from couplings.train.config import DataConfig
 from couplings.train.encoders import ImageShape
 from couplings.train.errors import DataError
 
-__all__ = ["DataError", "Dataset", "batches", "from_arrays", "load", "to_float", "to_images"]
+__all__ = ["DataError", "Dataset", "batches", "from_arrays", "to_float", "to_images"]
 
 
 @dataclass(frozen=True)
@@ -202,21 +201,6 @@ def held_out(data: Dataset, test_size: float | int) -> Dataset:
         test_images=data.train_images[test],
         test_labels=None if labels is None else labels[test],
     )
-
-
-def load(config: DataConfig) -> Dataset:
-    """The images that a config names, limited and resized as it says.
-
-    Raises:
-        DataError: files are missing (the message says what fetches them) or damaged (it names the file).
-
-    Example:
-        >>> len(load(DataConfig(name="digits")).test_images)
-        500
-    """
-    from couplings.train.sources import SOURCES
-
-    return SOURCES[config.name](config).limited(config.limit).resized(config.size)
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

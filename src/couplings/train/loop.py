@@ -19,11 +19,12 @@ from couplings.diagnostics import alignment, effective_rank, uniformity
 from couplings.errors import InvalidInput
 from couplings.train.checkpoint import save_weights
 from couplings.train.config import ConfigError, OptimiserConfig, RunConfig
-from couplings.train.data import Dataset, batches, load
+from couplings.train.data import Dataset, batches
 from couplings.train.encoders import Model
 from couplings.train.errors import Interrupted
 from couplings.train.records import Observer, Plan, Silent, StepRecord
 from couplings.train.run import METRICS, WEIGHTS, Run, build_model, create_folder
+from couplings.train.sources import load
 from couplings.train.views import Views
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from couplings.train.config import ConfigError, RunConfig
 from couplings.train.data import Dataset, to_float, to_images
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, projector
 from couplings.train.errors import DataError
+from couplings.train.neighbours import leave_one_out_accuracy
 
 __all__ = ["Run", "build_model", "create_folder"]
 
@@ -86,8 +87,6 @@ class Run:
 
     def knn_accuracy(self, images: Any, labels: Any, neighbours: int = 20) -> float:
         """Share of ``images`` whose nearest others (cosine, weighted vote) name their class: leave one out."""
-        from couplings.train.evaluate import leave_one_out_accuracy
-
         return leave_one_out_accuracy(self.embed(images), labels, neighbours)
 
     def picture(self, path: Path | str, images: Any = None, labels: Any = None, limit: int = 2000) -> Path:

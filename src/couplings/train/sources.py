@@ -19,7 +19,7 @@ from couplings.train.data import Dataset, from_arrays, held_out, to_images
 from couplings.train.errors import DataError, did_you_mean
 from couplings.train.idx import find_idx, read_idx
 
-__all__ = ["SOURCES"]
+__all__ = ["load"]
 
 DEFAULT_FOLDER = Path("data")
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -176,3 +176,16 @@ SOURCES: dict[str, Callable[[DataConfig], Dataset]] = {
     "npz": _npz,
     "arrays": _arrays,
 }
+
+
+def load(config: DataConfig) -> Dataset:
+    """The images that a config names, limited and resized as it says.
+
+    Raises:
+        DataError: files are missing (the message says what fetches them) or damaged (it names the file).
+
+    Example:
+        >>> len(load(DataConfig(name="digits")).test_images)
+        500
+    """
+    return SOURCES[config.name](config).limited(config.limit).resized(config.size)

@@ -1,20 +1,17 @@
-"""The pictures of a trained run: its curves and the coupling that drives its learning."""
+"""The pictures of a trained run: its curves and the coupling that drives its learning. Needs matplotlib."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from couplings.report.coupling import coupling_picture
-from couplings.report.curves import curves
-
-if TYPE_CHECKING:
-    from couplings.train.data import Dataset
-    from couplings.train.run import Run
+from couplings.report import coupling_picture, curves
+from couplings.train.data import Dataset
+from couplings.train.run import Run
+from couplings.train.views import Views
 
 CURVES, COUPLING = "curves.png", "coupling.png"
 _ROWS = 100
@@ -76,8 +73,6 @@ def draw_coupling(run: Run, dataset: Dataset, path: Path) -> Path:
 
 
 def _batch(run: Run, dataset: Dataset) -> _Batch:
-    from couplings.train.views import Views
-
     generator = torch.Generator().manual_seed(run.config.seed)
     count = min(max(2, _ROWS // run.config.views.count), len(dataset.train_images))
     chosen = _chosen(dataset, count, generator)
