@@ -7,6 +7,7 @@ weight by a kernel: their exponents add), `-scores` flips the sign (CACR's attra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -33,11 +34,16 @@ class Term:
     def logits(self) -> Tensor:
         """The (n, m) matrix."""
         with full_precision(self.gram.device):
-            return self.scale * self.cost.score(self.gram.dots, *self.gram.norms)
+            return self._scaled(self.gram.dots, lambda: self.gram.norms)
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
         """Values at the pairs (i, j)."""
-        return self.scale * self.cost.score(*self.gram.at(i, j))
+        return self._scaled(self.gram.dots_at(i, j), lambda: self.gram.norms_at(i, j))
+
+    def _scaled(self, dots: Tensor, norms: Callable[[], tuple[Tensor, Tensor]]) -> Tensor:
+        if isinstance(self.cost, InnerProduct):  # the one that needs no norms, and the one that most losses use
+            return self.scale * dots
+        return self.scale * self.cost.score(dots, *norms())
 
     def detach(self) -> Term:
         """The same numbers as constants."""

@@ -46,7 +46,7 @@ def test_pairs_blocks_and_gathers_are_parts_of_the_whole(name: str) -> None:
     gram = _grams()[name]
     rows, cols = torch.tensor([3, 0, 1]), torch.tensor([4, 2])
     whole = _full(gram)
-    _same(gram.at(rows, rows), tuple(x[rows, rows] for x in whole))
+    _same((gram.dots_at(rows, rows), *gram.norms_at(rows, rows)), tuple(x[rows, rows] for x in whole))
     _same(_full(gram.block(rows, cols)), tuple(x[rows][:, cols] for x in whole))
     chosen = torch.tensor([[0, 1], [4, 4], [2, 3], [1, 0]])
     gathered = gram.gather(chosen)

@@ -41,8 +41,12 @@ class Gram(ABC):
         """Squared norms of the rows (n, 1) and of the columns, (1, m) or (n, m)."""
 
     @abstractmethod
-    def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Dot product and both squared norms at the pairs (i, j), without the matrix."""
+    def dots_at(self, i: Tensor, j: Tensor) -> Tensor:
+        """Dot products at the pairs (i, j), without the matrix."""
+
+    @abstractmethod
+    def norms_at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+        """Both squared norms at the pairs (i, j)."""
 
     @abstractmethod
     def block(self, rows: Tensor, cols: Tensor) -> Gram:
@@ -94,10 +98,13 @@ class SharedKeys(Gram):
         """(n, 1) and (1, m)."""
         return _sq(self.q)[:, None], _sq(self.k)[None, :]
 
-    def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def dots_at(self, i: Tensor, j: Tensor) -> Tensor:
         """O(pairs d)."""
-        q, k = pick(self.q, i), pick(self.k, j)
-        return (q * k).sum(-1), _sq(q), _sq(k)
+        return (pick(self.q, i) * pick(self.k, j)).sum(-1)
+
+    def norms_at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+        """O(pairs d)."""
+        return _sq(pick(self.q, i)), _sq(pick(self.k, j))
 
     def block(self, rows: Tensor, cols: Tensor) -> Gram:
         """Rows and keys picked by index."""
@@ -136,10 +143,13 @@ class OwnKeys(Gram):
         """(n, 1) and (n, m)."""
         return _sq(self.q)[:, None], _sq(self.k)
 
-    def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def dots_at(self, i: Tensor, j: Tensor) -> Tensor:
         """O(pairs d)."""
-        q, k = self.q[i], self.k[i, j]
-        return (q * k).sum(-1), _sq(q), _sq(k)
+        return (pick(self.q, i) * self.k[i, j]).sum(-1)
+
+    def norms_at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+        """O(pairs d)."""
+        return _sq(pick(self.q, i)), _sq(self.k[i, j])
 
     def block(self, rows: Tensor, cols: Tensor) -> Gram:
         """Rows and key positions picked by index."""
@@ -180,10 +190,14 @@ class GivenDots(Gram):
         one = self.matrix.new_ones((1, 1))
         return (one if self.q_sq is None else self.q_sq), (one if self.k_sq is None else self.k_sq)
 
-    def at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def dots_at(self, i: Tensor, j: Tensor) -> Tensor:
         """Entries of the matrix."""
+        return self.matrix[i, j]
+
+    def norms_at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+        """As given, or ones."""
         q_sq, k_sq = (v.expand(self.shape) for v in self.norms)
-        return self.matrix[i, j], q_sq[i, j], k_sq[i, j]
+        return q_sq[i, j], k_sq[i, j]
 
     def block(self, rows: Tensor, cols: Tensor) -> Gram:
         """Rows and columns picked by index."""

@@ -74,7 +74,7 @@ class Batch:
 
     def negative_count(self) -> Tensor:
         """How many negatives each anchor has, (N, 1)."""
-        return (~self.same.forbidden()).sum(1, keepdim=True).to(self.gram.norms[0])
+        return (~self.same.forbidden()).sum(1, keepdim=True)
 
     def detach(self) -> Batch:
         """The same batch as a constant."""

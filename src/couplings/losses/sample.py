@@ -31,7 +31,8 @@ class _SampledNegatives(Loss):
         log_negative = couplings["negatives"].log_expect(kernel)[:, None]  # (N, 1)
         log_positive = kernel.at(batch.rows, batch.positives)  # (N, views - 1)
         debiased = self._debiased(log_negative, log_positive)
-        return torch.nn.functional.softplus(debiased + torch.log(batch.negative_count()) - log_positive).mean()
+        log_count = torch.log(batch.negative_count().to(log_positive))
+        return torch.nn.functional.softplus(debiased + log_count - log_positive).mean()
 
     def _debiased(self, log_negative: Tensor, log_positive: Tensor) -> Tensor:
         """log max((E - tau_plus pos) / (1 - tau_plus), exp(-1 / tau))."""
