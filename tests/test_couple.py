@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import couplings
 from couplings import (
@@ -168,14 +170,14 @@ def _forbid(n: int, m: int, *pairs: tuple[int | slice, int | slice]) -> torch.Te
 def test_an_empty_row_raises_and_names_it(rule: Rule) -> None:
     scores = _scores(mask=_forbid(4, 5, (2, slice(None))))
     for cols in (Free(), Fixed(), KL(1.0)):
-        with pytest.raises(Infeasible, match=r"row 2 no admissible pair \(1 such rows\): drop them.*skip_empty"):
+        with pytest.raises(Infeasible, match=r"row 2 has no admissible pair \(1 such rows\).*drop them.*skip_empty"):
             couple(scores, Fixed(), cols, rule=rule)
 
 
 @every_rule
 def test_an_empty_column_raises_when_it_must_carry_mass(rule: Rule) -> None:
     scores = _scores(mask=_forbid(4, 5, (slice(None), 3)))
-    with pytest.raises(Infeasible, match="column 3 no admissible pair"):
+    with pytest.raises(Infeasible, match="column 3 has no admissible pair"):
         couple(scores, Fixed(), Fixed(), rule=rule)
     assert couple(scores, Fixed(), Free(), rule=rule).column_mass()[3] == 0
 
@@ -307,3 +309,33 @@ def test_rows_and_columns_without_weight_are_left_out(rule: Rule) -> None:
     plan = couple(Scores.given(matrix, temperature=0.1), Fixed(), Free(weights), rule=rule).plan()
     part = couple(Scores.given(matrix[:, 1:], temperature=0.1), Fixed(), Free(), rule=rule).plan()
     torch.testing.assert_close(plan, torch.cat([torch.zeros(2, 1, dtype=F64), part], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rule": "entropic"}, r"rule must be Entropic\(\), Quadratic\(\) or Power\(q\), got 'entropic'"),
+        ({"rule": Quadratic}, "rule must be Entropic"),
+        ({"tol": "a"}, "tol must be a number, got 'a'"),
+        ({"rows": Fixed([0.5, 0.5])}, "the weights of rows must be a torch.Tensor, got list"),
+        ({"cols": Fixed(), "init": [0.0, 0.0, 0.0]}, "init must be a torch.Tensor, got list"),
+        ({"cols": Fixed(), "init": torch.tensor([0.0, math.nan, 0.0])}, "init holds NaN or inf"),
+    ],
+)
+def test_what_is_no_option_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        couple(Scores.given(torch.zeros(2, 3)), **options)
+
+
+def test_nan_scores_are_seen_without_a_half_step() -> None:
+    class Broken:
+        def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+            return dot * math.nan
+
+    with pytest.raises(InvalidInput, match="scores of row 0 hold NaN"):
+        couple(Scores(torch.eye(3), cost=Broken()), Free(), Free())
+
+
+def test_a_coupling_prints_on_a_line() -> None:
+    text = repr(couple(Scores(torch.eye(3))))
+    assert text == "Coupling(3 x 3, Entropic(), rows constrained, columns free)"

@@ -13,6 +13,9 @@ from .errors import InvalidInput
 
 _enabled = True
 
+SMALLEST_NORM = 1e-12
+"""Rows that are normalised must be longer: below, squares underflow in float32 and gradients exceed 1e12."""
+
 
 def set_checks(enabled: bool) -> None:
     """Switch the checks that read tensor values (NaN, inf, zero rows, empty mask rows) on or off.
@@ -41,7 +44,24 @@ def require(condition: bool, message: str) -> None:
 
 
 def _real(value: object) -> bool:
-    return isinstance(value, numbers.Real)  # numpy's scalars too
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's scalars too
+
+
+def tensor(name: str, value: object) -> None:
+    """`value` must be a tensor."""
+    kind = type(value).__name__
+    require(isinstance(value, Tensor), f"{name} must be a torch.Tensor, got {kind}: pass it through torch.as_tensor")
+
+
+def flag(name: str, value: object) -> None:
+    """`value` must be True or False."""
+    require(isinstance(value, bool), f"{name} must be True or False, got {value!r}")
+
+
+def finite(name: str, value: float) -> None:
+    """`value` must be a finite number."""
+    require(_real(value), f"{name} must be a number, got {value!r}")
+    require(math.isfinite(value), f"{name} must be finite, got {value:g}")
 
 
 def positive(name: str, value: float | Tensor, *, zero: bool = False) -> None:
@@ -61,8 +81,19 @@ def positive(name: str, value: float | Tensor, *, zero: bool = False) -> None:
 def finite_positive(name: str, value: float | Tensor) -> None:
     """`value` must be a finite number above zero."""
     positive(name, value)
-    if not isinstance(value, Tensor):
-        require(math.isfinite(value), f"{name} must be finite, got {value:g}")
+    _not_infinite(name, value)
+
+
+def finite_nonnegative(name: str, value: float) -> None:
+    """`value` must be a finite number, zero or more."""
+    positive(name, value, zero=True)
+    _not_infinite(name, value)
+
+
+def _not_infinite(name: str, value: float | Tensor) -> None:
+    if _enabled or not isinstance(value, Tensor):
+        number = float(value.detach() if isinstance(value, Tensor) else value)
+        require(math.isfinite(number), f"{name} must be finite, got {number:g}")
 
 
 def fraction(name: str, value: float) -> None:
@@ -70,14 +101,15 @@ def fraction(name: str, value: float) -> None:
     require(_real(value) and 0 <= value < 1, f"{name} must be in [0, 1), got {value!r}")
 
 
-def count(name: str, value: int) -> None:
+def count(name: str, value: object) -> None:
     """`value` must be an integer, zero or more."""
-    require(isinstance(value, int) and value >= 0, f"{name} must be an integer >= 0, got {value!r}")
+    ok = _real(value) and isinstance(value, numbers.Integral) and int(value) >= 0
+    require(ok, f"{name} must be an integer >= 0, got {value!r}")
 
 
 def matrix(name: str, z: Tensor, dims: int = 2) -> None:
     """`z` must be a floating-point tensor with `dims` dimensions and at least one entry in each."""
-    require(isinstance(z, Tensor), f"{name} must be a torch.Tensor, got {type(z).__name__}")
+    tensor(name, z)
     wanted = "(n, d)" if dims == 2 else "(n, k, d)"
     require(z.dim() == dims, f"{name} must have shape {wanted}, got {tuple(z.shape)}")
     require(z.is_floating_point(), f"{name} must be floating point, got {z.dtype}: call .float() on it")
@@ -95,18 +127,18 @@ def same_shape(names: Sequence[str], tensors: Sequence[Tensor]) -> None:
 
 
 def norms_usable(norms: Tensor, *, zero: bool) -> bool:
-    """Whether all norms are finite and, unless `zero` is allowed, above zero (one reduction, one sync)."""
+    """Whether all norms are finite and, unless `zero` is allowed, large enough to divide by (one sync)."""
     if not _enabled:
         return True
     low, high = norms.detach().aminmax()
-    return bool(high < torch.inf) and (zero or bool(low > 0))
+    return bool(high < torch.inf) and (zero or bool(low > SMALLEST_NORM))
 
 
 def rows_usable(name: str, z: Tensor, *, zero: bool) -> None:
     """Every row must be finite and, unless `zero` is allowed, have a norm above zero."""
     norms = torch.linalg.vector_norm(z.detach(), dim=-1)
     if not norms_usable(norms, zero=zero):
-        usable = norms.isfinite() if zero else norms.isfinite() & (norms > 0)
+        usable = norms.isfinite() if zero else norms.isfinite() & (norms > SMALLEST_NORM)
         raise InvalidInput(_bad_row(name, z.detach(), int((~usable.flatten()).nonzero()[0])))
 
 
@@ -120,5 +152,11 @@ def _bad_row(name: str, z: Tensor, row: int) -> str:
         return (
             f"{name} has a zero vector (row {row}), which has no direction: drop the row, "
             "or pass normalize=False to use raw inner products"
+        )
+    norm = float(torch.linalg.vector_norm(values))
+    if norm <= SMALLEST_NORM:
+        return (
+            f"row {row} of {name} has norm {norm:.2g}, too small to have a direction (its gradient grows as 1 / norm): "
+            "scale the embeddings up, drop the row, or pass normalize=False"
         )
     return f"the norm of row {row} of {name} overflows {z.dtype}: scale the embeddings down"

@@ -8,7 +8,6 @@ norms too.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .checks import finite_positive, require
+from .checks import finite, finite_positive, require
 
 
 class Cost(Protocol):
@@ -68,7 +67,7 @@ class ExpSquaredEuclidean:
     kappa: float = 1.0
 
     def __post_init__(self) -> None:
-        require(math.isfinite(self.kappa), f"kappa must be finite, got {self.kappa:g}")
+        finite("kappa", self.kappa)
 
     def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
         """Minus the exponential costs."""
@@ -110,6 +109,10 @@ def resolve(cost: str | Cost, known: Mapping[str, Cost]) -> Cost:
         hint = f": did you mean {close[0]!r}?" if close else f": choose from {sorted(known)} or pass an object"
         require(cost in known, f"unknown cost {cost!r}{hint}")
         return known[cost]
-    ok = callable(getattr(cost, "score", None))
-    require(ok, f"cost must be one of {sorted(known)} or an object with a score method, got {cost!r}")
+    require(is_cost(cost), f"cost must be one of {sorted(known)} or an object with a score method, got {cost!r}")
     return cost
+
+
+def is_cost(value: object) -> bool:
+    """Whether it is an object (not a class) with a `score` method."""
+    return not isinstance(value, type) and callable(getattr(value, "score", None))

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from . import checks
 from ._storage.dense import COLS, ROWS, Dense, spread
 from ._storage.grams import pick
 from .errors import NotConverged
@@ -56,6 +57,11 @@ class Coupling:
     def b(self) -> Tensor:
         """Reference weights of the columns, (m,)."""
         return self.sides[COLS].weights
+
+    def __repr__(self) -> str:
+        n, m = self.scores.shape
+        rows, cols = ("constrained" if side.constrained else "free" for side in self.sides)
+        return f"Coupling({n} x {m}, {self.rule!r}, rows {rows}, columns {cols})"
 
     def detach(self) -> Coupling:
         """The same coupling as a constant."""
@@ -128,6 +134,7 @@ class Coupling:
 
     def top(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """The k heaviest pairs: (mass, row, column), heaviest first."""
+        checks.count("k", k)
         plan = self.plan().detach()
         mass, where = plan.flatten().topk(min(k, plan.numel()))
         return mass, where // plan.shape[1], where % plan.shape[1]

@@ -21,7 +21,7 @@ def solvable(name: str, potential: Tensor, weights: Tensor) -> None:
     """Raise when a potential shows NaN scores, or a row or column with mass that has no admissible pair."""
     low, high = potential.aminmax()
     if not (low > -torch.inf and high < torch.inf):  # one synchronisation while all is well
-        _no_nan(name, potential)
+        no_nan(name, potential)
         _no_empty(name, potential.isinf() & (weights > 0))
 
 
@@ -29,13 +29,15 @@ def _no_empty(name: str, bad: Tensor) -> None:
     if bad.any():
         first, total = int(bad.nonzero()[0]), int(bad.sum())
         raise Infeasible(
-            f"the mask leaves {name} {first} no admissible pair ({total} such {name}s): drop them from the "
-            "batch, loosen ids, labels or mask, or pass skip_empty=True to couple to give them zero mass"
+            f"{name} {first} has no admissible pair ({total} such {name}s): the mask forbids them all, or their costs "
+            "are infinite. Loosen ids, labels or mask; scale the embeddings down for an exp cost; or drop them from "
+            "the batch (couple(skip_empty=True) gives them zero mass)"
         )
 
 
-def _no_nan(name: str, potential: Tensor) -> None:
-    bad = potential.isnan()
+def no_nan(name: str, values: Tensor) -> None:
+    """Raise when one of the rows' or columns' values is NaN."""
+    bad = values.isnan()
     if bad.any():
         raise InvalidInput(
             f"the scores of {name} {int(bad.nonzero()[0])} hold NaN: look for a cost that returns NaN, or for "
@@ -79,13 +81,14 @@ def balanced(mask: Mask, a: Tensor, b: Tensor) -> None:
         excess, name = float(heaviest) - 1, int(classes[where])
         if excess > 1e-5:
             raise Infeasible(
-                f"id or label {name} holds {50 * (1 + excess):.3g} % of the mass and its pairs are masked, so a "
-                "balanced plan has nowhere to send it: use smaller classes, drop ids or labels, or take KL(rho) on one "
-                "side of couple"
+                f"sample, id or label {name} holds {50 * (1 + excess):.3g} % of the mass and its pairs are masked, so "
+                "a balanced plan has nowhere to send it: use more samples or smaller classes, drop ids or labels, or "
+                "take KL(rho) on one side of couple"
             )
         if excess > -1e-5 and len(classes) > 2:
             warnings.warn(
-                f"id or label {name} holds exactly half of the mass: a balanced plan exists, sweeps approach it slowly",
+                f"sample, id or label {name} holds exactly half of the mass: a balanced plan exists, but sweeps "
+                "approach it slowly",
                 CouplingWarning,
                 stacklevel=4,
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import checks_enabled, positive, require
+from .checks import checks_enabled, positive, require, tensor
 
 
 class Marginal(ABC):
@@ -38,6 +38,7 @@ class Marginal(ABC):
         """The weights as a tensor of `size` entries."""
         if self.weights is None:
             return like.new_full((size,), 1.0 / size)
+        tensor(f"the weights of {name}", self.weights)
         weights = self.weights.detach().to(like)
         got = tuple(weights.shape)
         require(got == (size,), f"the weights of {name} must have shape ({size},), got {got}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import require
+from .checks import require, tensor
 
 
 class Mask(ABC):
@@ -66,6 +66,7 @@ class SameId(Mask):
 
     def __post_init__(self) -> None:
         for name, ids in (("rows", self.rows), ("cols", self.cols)):
+            tensor(f"{name} of SameId", ids)
             ok = ids.dim() == 1 and not ids.is_floating_point()
             require(ok, f"{name} of SameId must be a vector of integer ids, got {ids.dtype} {tuple(ids.shape)}")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from . import checks
 from ._storage.dense import Dense
 from ._storage.grams import GivenDots, Gram, OwnKeys, SharedKeys
-from .costs import Cosine, Cost, InnerProduct
+from .costs import Cosine, Cost, InnerProduct, is_cost
 from .masks import GivenMask, Mask
 from .precision import at_least_single, full_precision
 
@@ -85,10 +85,12 @@ class Scores:
         mask: Mask | Tensor | None = None,
     ) -> None:
         cost = Cosine() if cost is None else cost
+        checks.require(is_cost(cost), f"cost must be an object with a score method such as Cosine(), got {cost!r}")
         checks.matrix("q", q)
         q = at_least_single(q)
         checks.rows_usable("q", q, zero=not isinstance(cost, Cosine))
         if k is not None:
+            checks.tensor("k", k)
             checks.matrix("k", k, dims=3 if k.dim() == 3 else 2)
             k = at_least_single(k)
             checks.rows_usable("k", k, zero=not isinstance(cost, Cosine))
@@ -105,6 +107,8 @@ class Scores:
         self.shape = terms[0].gram.shape
         self.mask = GivenMask(mask) if isinstance(mask, Tensor) else mask
         if self.mask is not None:
+            kind, known = type(mask).__name__, isinstance(self.mask, Mask)
+            checks.require(known, f"mask must be a Mask or a boolean tensor (True = forbidden), got {kind}")
             fits = self.mask.shape == self.shape
             checks.require(fits, f"mask has shape {self.mask.shape} but the scores are {self.shape}")
 

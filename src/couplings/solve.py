@@ -69,6 +69,9 @@ def couple(
     Returns:
         A `Coupling`; its gradient in scores, temperature and rho is exact for the sweeps that were run.
 
+    A mask given as a matrix is checked for empty rows and columns only: whether a balanced plan exists under it is
+    seen by `Coupling.check()`.
+
     Raises:
         InvalidInput: an undefined combination (`Power` between two `Free` sides), weights of different mass,
             column marginals over columns that rows do not share.
@@ -132,7 +135,9 @@ def _validate(
         known = isinstance(side, Marginal)
         checks.require(known, f"{name} must be Fixed(), KL(rho) or Free(), got {side!r}")
     checks.count("sweeps", sweeps)
-    checks.require(tol is None or tol > 0, f"tol must be > 0, got {tol}")
+    checks.require(isinstance(rule, Rule), f"rule must be Entropic(), Quadratic() or Power(q), got {rule!r}")
+    if tol is not None:
+        checks.finite_positive("tol", tol)
     if row_step and not rows.constrained:
         raise InvalidInput("row_step=True needs rows with a potential: use rows=Fixed() or KL(rho)")
     if isinstance(rule, Power) and not _has_half_step(rows, cols, sweeps, row_step):
@@ -179,7 +184,10 @@ def _without_weightless(scores: Scores, a: Tensor, b: Tensor) -> Scores:
 def _start(init: Tensor | None, like: Tensor, m: int) -> Tensor:
     if init is None:
         return like.new_zeros(m)
+    checks.tensor("init", init)
     checks.require(tuple(init.shape) == (m,), f"init must have shape ({m},), got {tuple(init.shape)}")
+    sound = not checks.checks_enabled() or bool(init.isfinite().all())
+    checks.require(sound, "init holds NaN or inf: pass finite potentials, or None to start from zero")
     return init.detach().to(like)
 
 
@@ -239,6 +247,8 @@ class _Run:
                 break
         if self.problem.row_step:
             self.half_step(ROWS)
+        if not self.history and checks.checks_enabled():
+            feasibility.no_nan("row", self.storage.logits.amax(1))
 
     def half_step(self, side: int) -> None:
         if not self.problem.sides[side].constrained:
@@ -263,7 +273,8 @@ class _Run:
         if last and error > cast(float, self.problem.tol):
             warnings.warn(
                 f"couple stopped after {sweep} sweeps with a row-marginal error of {error:.2g}, above tol = "
-                f"{self.problem.tol:.2g}: allow more sweeps, raise the temperature, or use KL marginals",
+                f"{self.problem.tol:.2g}: allow more sweeps, raise the plan's temperature (HCLOT's reg), or use KL "
+                "marginals",
                 CouplingWarning,
                 stacklevel=5,
             )

@@ -10,7 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import CACR, GCAINCE, HCL, HCLOT, AlphaCLDirect, CouplingWarning, InvalidInput, Loss, Scores
+from couplings import (
+    CACR,
+    GCAINCE,
+    HCL,
+    HCLOT,
+    AlphaCLDirect,
+    CouplingWarning,
+    InfoNCE,
+    InvalidInput,
+    Loss,
+    Scores,
+    SquaredEuclidean,
+)
 from helpers import SIX
 
 N, D = 8, 16
@@ -65,6 +77,9 @@ CALLS: dict[str, tuple[Callable[[], Arguments], str]] = {
         lambda: _call(_view(), _zero_row()),
         r"view 2 has a zero vector \(row 5\).*drop the row, or",
     ),
+    "one class": (lambda: _call(_view(), _view(), labels=torch.zeros(N).long()), r"labels leave anchor 0 no negative"),
+    "one id": (lambda: _call(_view(), _view(), ids=torch.zeros(N).long()), r"ids leave anchor 0 no negative"),
+    "tiny vector": (lambda: _call(1e-15 * _view(), _view()), r"row 0 of view 1 has norm .*too small to have a dir"),
     "overflowing norm": (lambda: _call(1e30 * _view(), _view()), r"norm of row 0 of view 1 overflows torch.float32"),
     "one view": (lambda: _call(_view()), r"at least two views of the samples, got 1"),
     "no view": (lambda: _call(), r"at least two views of the samples, got 0"),
@@ -76,7 +91,7 @@ CALLS: dict[str, tuple[Callable[[], Arguments], str]] = {
         r"labels must have shape \(8,\).*5",
     ),
     "labels a matrix": (lambda: _call(_view(), _view(), labels=torch.ones(N, 2)), r"labels must have shape \(8,\)"),
-    "labels a list": (lambda: _call(_view(), _view(), labels=[0] * N), r"labels must have shape \(8,\)"),
+    "labels a list": (lambda: _call(_view(), _view(), labels=[0] * N), r"labels must be a torch.Tensor, got list"),
     "labels float": (lambda: _call(_view(), _view(), labels=torch.rand(N)), r"labels must be integers.*call .long\(\)"),
     "ids of another n": (lambda: _call(_view(), _view(), ids=torch.arange(16)), r"ids must have shape \(8,\).*16"),
     "ids float": (lambda: _call(_view(), _view(), ids=torch.rand(N)), r"ids must be integers, got torch.float32"),
@@ -150,6 +165,17 @@ def test_invalid_temperature(name: str, value: object) -> None:
 PARAMETERS: list[tuple[type[Loss], dict[str, Any], str]] = [
     (HCL, {"beta": -1.0}, "beta must be >= 0, got -1"),
     (HCL, {"beta": math.nan}, "beta must be >= 0, got nan"),
+    (HCL, {"beta": math.inf}, "beta must be finite, got inf"),
+    (HCL, {"beta": True}, "beta must be a number, got True"),
+    (HCL, {"detach_weights": "no"}, "detach_weights must be True or False, got 'no'"),
+    (InfoNCE, {"normalize": "no"}, "normalize must be True or False, got 'no'"),
+    (InfoNCE, {"temperature": True}, "temperature must be a number, got True"),
+    (InfoNCE, {"temperature": torch.tensor(math.inf)}, "temperature must be finite, got inf"),
+    (GCAINCE, {"sweeps": True}, "sweeps must be an integer >= 0, got True"),
+    (CACR, {"t_positive": math.inf}, "t_positive must be finite, got inf"),
+    (CACR, {"ordered": 1}, "ordered must be True or False, got 1"),
+    (HCLOT, {"cost": SquaredEuclidean}, "cost must be one of .* or an object with a score method"),
+    (HCLOT, {"cost": "exp", "kappa": "a"}, "kappa must be a number, got 'a'"),
     (HCL, {"tau_plus": 1.0}, r"tau_plus must be in \[0, 1\), got 1"),
     (HCL, {"tau_plus": -0.1}, r"tau_plus must be in \[0, 1\), got -0.1"),
     (HCLOT, {"reg": 0.0}, "reg must be > 0, got 0"),

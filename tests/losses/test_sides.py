@@ -155,17 +155,6 @@ def test_gca_ince_refuses_a_queue() -> None:
         GCAINCE()(*unit_views(), keys=_keys())
 
 
-@every_loss
-def test_a_batch_of_one_class(name: str) -> None:
-    """Nothing may repel: a clear error, or for InfoNCE and GCA-INCE a loss of zero."""
-    labels = torch.zeros(N, dtype=torch.long)
-    if name in ("InfoNCE", "GCAINCE"):
-        assert SIX[name]()(*unit_views(), labels=labels).abs() < 1e-12
-    else:
-        with pytest.raises(InvalidInput, match=r"labels"):
-            SIX[name]()(*unit_views(), labels=labels)
-
-
 @pytest.mark.parametrize("name", TAKE_NEGATIVES)
 def test_one_sample_is_enough_with_negatives_or_keys(name: str) -> None:
     views = [v[:1] for v in unit_views()]

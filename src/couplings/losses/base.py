@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .. import checks
 from ..coupling import Coupling
 from ..precision import full_precision
 from .batch import Batch, Sides, as_matrix, build
@@ -27,11 +28,13 @@ class Loss(nn.Module, ABC):
 
     Args:
         normalize: scale rows to unit norm (default), so that scores are cosines; otherwise embeddings are taken
-            as they are, scores are inner products and gradients reach the norms.
+            as they are, scores are inner products and gradients reach the norms. The gradient in a normalised row grows
+            as 1 / norm; a zero row, or one shorter than 1e-12, is refused.
     """
 
     def __init__(self, *, normalize: bool = True) -> None:
         super().__init__()
+        checks.flag("normalize", normalize)
         self.normalize = normalize
 
     @abstractmethod

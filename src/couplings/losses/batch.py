@@ -149,8 +149,9 @@ def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool) ->
 
 
 def _id_vector(name: str, ids: Tensor, n: int) -> Tensor:
-    ok = isinstance(ids, Tensor) and ids.dim() == 1 and len(ids) == n
-    checks.require(ok, f"{name} must have shape ({n},), one entry a sample, got {tuple(getattr(ids, 'shape', ()))}")
+    checks.tensor(name, ids)
+    fits = ids.dim() == 1 and len(ids) == n
+    checks.require(fits, f"{name} must have shape ({n},), one entry a row, got {tuple(ids.shape)}")
     whole = not ids.is_floating_point() and not ids.is_complex()
     checks.require(whole, f"{name} must be integers, got {ids.dtype}: call .long() on them")
     return ids.long()
@@ -166,8 +167,9 @@ def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides) -> Batch:
     view = torch.arange(views, device=z.device).repeat_interleave(n)
     nobody = -1 - torch.arange(queue, device=z.device)
     same: Mask = _same(sample, nobody, views)
-    for mask in _user_masks(sides, n, nobody, views, z.device):
+    for name, mask in _user_masks(sides, n, nobody, views, z.device):
         same = same | mask
+        _require_negatives(name, same)
     # The k-th positive of view v is view v + k, cyclically; ids of (sample, view) name exactly that pair.
     cell = sample.repeat(views) * views
     shifts = [(view + k) % views for k in range(1, views)]
@@ -177,12 +179,21 @@ def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides) -> Batch:
     return Batch(gram, n, views, positives, same, partners)
 
 
+def _require_negatives(name: str, same: Mask) -> None:
+    if checks.checks_enabled() and (alone := same.forbidden().all(1)).any():
+        row = int(alone.nonzero()[0])
+        raise InvalidInput(
+            f"{name} leave anchor {row} no negative ({int(alone.sum())} such anchors), all other samples share its "
+            "own: mix others into the batch, or pass keys="
+        )
+
+
 def _same(sample: Tensor, keys: Tensor, views: int) -> SameId:
     rows = sample.repeat(views)
     return SameId(rows, torch.cat([rows, keys]) if len(keys) else rows)
 
 
-def _user_masks(sides: Sides, n: int, nobody: Tensor, views: int, device: torch.device) -> Iterator[Mask]:
+def _user_masks(sides: Sides, n: int, nobody: Tensor, views: int, device: torch.device) -> Iterator[tuple[str, Mask]]:
     ids, key_ids, labels = sides.get("ids"), sides.get("key_ids"), sides.get("labels")
     if key_ids is not None:
         checks.require(sides.get("keys") is not None, "key_ids needs keys: pass keys= of shape (m, d) with it")
@@ -190,10 +201,10 @@ def _user_masks(sides: Sides, n: int, nobody: Tensor, views: int, device: torch.
         key_ids = _id_vector("key_ids", key_ids, len(nobody)).to(device)
     if ids is not None:
         ids = _id_vector("ids", ids, n).to(device)
-        yield _same(ids, _unmatched(ids, nobody) if key_ids is None else key_ids, views)
+        yield "ids", _same(ids, _unmatched(ids, nobody) if key_ids is None else key_ids, views)
     if labels is not None:
         labels = _id_vector("labels", labels, n).to(device)
-        yield _same(labels, _unmatched(labels, nobody), views)
+        yield "labels", _same(labels, _unmatched(labels, nobody), views)
 
 
 def _unmatched(ids: Tensor, nobody: Tensor) -> Tensor:

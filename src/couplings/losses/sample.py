@@ -92,7 +92,8 @@ class HCL(_SampledNegatives):
         normalize: bool = True,
     ) -> None:
         super().__init__(temperature, tau_plus, normalize)
-        checks.positive("beta", beta, zero=True)
+        checks.finite_nonnegative("beta", beta)
+        checks.flag("detach_weights", detach_weights)
         self.beta, self.detach_weights = beta, detach_weights
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:

@@ -127,7 +127,9 @@ class CACR(Loss):
             ("alpha", alpha),
             ("beta", beta),
         ):
-            checks.positive(name, value, zero=True)
+            checks.finite_nonnegative(name, value)
+        checks.flag("ordered", ordered)
+        checks.flag("detach_weights", detach_weights)
         self.t_positive, self.t_negative, self.alpha, self.beta = t_positive, t_negative, alpha, beta
         self.cost = resolve(cost, {"sqeuclidean": SquaredEuclidean(), "rbf": RBF()})
         self.ordered, self.detach_weights = ordered, detach_weights
