@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
 from couplings import InfoNCE
@@ -111,12 +111,12 @@ def test_a_failed_save_keeps_the_old_picture(tmp_path: Path, monkeypatch: pytest
     embedding_map(torch.randn(9, 3), None, path)
     before = path.read_bytes()
 
-    def broken(self: Figure, target: Path, **options: object) -> None:
-        target.write_bytes(b"half")
-        raise OSError("disk full")
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr(Figure, "savefig", broken)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="disk full") as failure:
         embedding_map(torch.randn(9, 3), None, path)
+    assert failure.value.filename == str(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["map.png"]

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -169,7 +174,7 @@ def test_ctrl_c_before_the_first_step_leaves_a_checkpoint_too(
 def test_a_run_is_not_overwritten_unasked(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     old = train(tiny_config, tmp_path / "run", dataset=tiny_data)
     longer = with_overrides(tiny_config, {"steps": 8})
-    with pytest.raises(ConfigError, match=r"folder: .*run holds a run with weights; .*overwrite"):
+    with pytest.raises(ConfigError, match=r"folder: .*run holds a run already; .*--overwrite .overwrite=True"):
         train(longer, tmp_path / "run", dataset=tiny_data)
     assert torch.equal(_weights(Run.load(tmp_path / "run")), _weights(old))
     (tmp_path / "run" / "evaluation.json").write_text("{}")
@@ -216,3 +221,69 @@ def test_a_diverging_run_says_what_to_change(tiny_config: RunConfig, tiny_data: 
     config = with_overrides(tiny_config, {"optimiser.lr": 1e30, "optimiser.warmup_steps": 0, "log_every": 1})
     with pytest.raises(ConfigError, match=r"diverged at step \d.*lower optimiser\.lr"):
         train(config, tmp_path / "run", dataset=tiny_data)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_diverging_run_takes_only_its_own_files_and_folders_along(
+    tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    config = with_overrides(tiny_config, {"optimiser.lr": 1e30, "optimiser.warmup_steps": 0, "log_every": 1})
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ConfigError, match="diverged"):
+        train(config, tmp_path / "mine" / "deep" / "run", dataset=tiny_data)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+@pytest.mark.parametrize("file", ["config.json", "metrics.jsonl", "weights.safetensors"])
+def test_a_full_disk_names_the_file_and_leaves_nothing(
+    file: str, tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_for(whole: Callable[..., object], place: int) -> Callable[..., object]:
+        def call(*paths: object, **more: object) -> object:
+            if Path(str(paths[place])).name == file:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return whole(*paths, **more)
+
+        return call
+
+    monkeypatch.setattr(Path, "open", full_for(Path.open, 0))
+    monkeypatch.setattr("os.replace", full_for(os.replace, 1))
+    with pytest.raises(OSError, match="No space left") as failure:
+        train(tiny_config, tmp_path / "run", dataset=tiny_data)
+    assert str(failure.value.filename) == str(tmp_path / "run" / file)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_never_share_a_folder(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    refusals = []
+
+    class Second(Silent):
+        def on_step(self, step: StepRecord) -> None:
+            for overwrite in (False, True):
+                with pytest.raises(ConfigError) as refusal:
+                    train(tiny_config, tmp_path / "run", dataset=tiny_data, overwrite=overwrite)
+                refusals.append(str(refusal.value))
+
+    run = train(with_overrides(tiny_config, {"steps": 1}), tmp_path / "run", Second(), tiny_data)
+    assert len(refusals) == 2
+    assert all(f"process {os.getpid()} is writing a run into {run.folder}" in said for said in refusals)
+    assert torch.equal(_weights(Run.load(run.folder)), _weights(run))
+
+
+def test_a_run_without_weights_is_not_overwritten_unasked_either(
+    tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    run = train(tiny_config, tmp_path / "run", dataset=tiny_data)
+    (run.folder / "weights.safetensors").unlink()
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(tiny_config, run.folder, dataset=tiny_data)
+    assert len(run.metrics()) == 5
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").write_text(str(dead.pid))
+    run = train(tiny_config, tmp_path / "run", dataset=tiny_data)
+    assert not (run.folder / ".lock").exists()

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 import torch
 
 from couplings.train import ConfigError, DataError, Dataset, Run, RunConfig, train
-from couplings.train import checkpoint as checkpoint_module
 from couplings.train.checkpoint import read_json, write_bytes, write_json
 
 
@@ -31,6 +31,12 @@ def test_features_do_not_depend_on_the_batch_or_the_kind_of_numbers(run: Run, ti
     assert whole.dtype == torch.float32
     torch.testing.assert_close(run.embed(images, batch_size=5), whole)
     torch.testing.assert_close(run.embed(images.double().numpy() / 255), whole)
+
+
+@pytest.mark.parametrize("shape", [(12, 3, 8, 8), (12, 1, 9, 8)])
+def test_images_of_another_shape_are_refused(run: Run, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=rf"\({shape[1]}, {shape[2]}, 8\) came, .* trained on \(1, 8, 8\)"):
+        Run.load(run.folder).embed(torch.rand(shape))
 
 
 @pytest.mark.parametrize("name", ["config.json", "weights.safetensors"])
@@ -65,11 +71,12 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     write_json(path, {"old": 1})
 
     def full(*_: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr(checkpoint_module.os, "replace", full)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="disk full") as failure:
         write_bytes(path, b"new")
+    assert failure.value.filename == str(path)
     assert read_json(path) == {"old": 1}
     assert list(tmp_path.iterdir()) == [path]
 

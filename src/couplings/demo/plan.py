@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from couplings.demo.workers import Tick, Workers, open_workers
 from couplings.losses import LOSSES
 from couplings.train.config import ConfigError, RunConfig, with_overrides
 from couplings.train.evaluate import Baselines, baselines, evaluate
+from couplings.train.folder import WEIGHTS, make_folders, remove_empty, remove_run, writer
 from couplings.train.loop import Plan, Silent, StepRecord, train
 from couplings.train.presets import preset
-from couplings.train.run import CONFIG, WEIGHTS
 from couplings.train.sources import load
 
 _DATA = "digits"
@@ -79,12 +78,13 @@ class Demo:
             say: told, before the first step, how long it will take.
         """
         start = time.perf_counter()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        made = make_folders(self.folder / "runs")
         try:
             with open_workers(self.workers, len(self.configs)) as workers:
                 trained = self._train(workers, progress, say)
         except BaseException:
             self._remove_unfinished()
+            remove_empty(made)
             raise
         result = DemoResult(self.folder, tuple(trained), seconds=time.perf_counter() - start)
         result.write()
@@ -92,6 +92,7 @@ class Demo:
 
     def _train(self, workers: Workers, progress: Progress, say: Callable[[str], None]) -> list[Trained]:
         seeds = [config for config in self.configs if config.loss.name == self.configs[0].loss.name]
+        say("Measuring raw pixels and untrained encoders first.")
         progress(0, "measuring raw pixels and untrained encoders")
         references = workers.run(_reference, seeds, lambda _: None)
         say(f"About {self._seconds(references):.0f} s from here.")
@@ -106,8 +107,9 @@ class Demo:
         """Runs that were stopped before their weights were written are of no use to anyone."""
         for config in self.configs:
             folder = self._run_folder(config)
-            if (folder / CONFIG).is_file() and not (folder / WEIGHTS).is_file():
-                shutil.rmtree(folder)
+            # A living writer is another demo in the same folder.
+            if folder.is_dir() and not (folder / WEIGHTS).is_file() and writer(folder) is None:
+                remove_run(folder)
 
     def _seconds(self, references: Sequence[_Reference]) -> float:
         """Estimated time of all runs, each trained and probed, several at a time."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from couplings.files import write_bytes
 
 # Okabe and Ito's palette, told apart by colour-blind readers; black is left for text.
 PALETTE = (
@@ -57,14 +60,11 @@ def canvas(path: str | os.PathLike[str], size: tuple[float, float], title: str) 
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write the PNG beside its place first, so that a stopped run leaves no half picture."""
+    """Draw into memory first, so that a stopped run or a full disk leaves no half picture."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        figure.savefig(partial, format="png")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, picture.getvalue())
 
 
 def grid(axes: Axes, axis: str) -> None:

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any
 
 import torch
 from torch import nn
 
+from couplings.files import named, write_bytes
 from couplings.train.errors import DataError
 
-__all__ = ["load_weights", "read_json", "save_weights", "write_bytes", "write_json"]
+__all__ = ["append_line", "load_weights", "read_json", "save_weights", "write_bytes", "write_json"]
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file through a temporary one in the same folder, so that no reader sees half of it."""
-    handle, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file."""
+    with named(path), path.open("a") as file:
+        file.write(line + "\n")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -21,8 +21,9 @@ from couplings.train.config import EvaluationConfig, RunConfig
 from couplings.train.data import Dataset, to_float
 from couplings.train.encoders import Encoder
 from couplings.train.errors import DataError
+from couplings.train.folder import EVALUATION
 from couplings.train.neighbours import knn_predict
-from couplings.train.run import EVALUATION, Run, build_model, embed
+from couplings.train.run import Run, build_model, embed
 from couplings.train.sources import load
 from couplings.train.views import Views
 

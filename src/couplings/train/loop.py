@@ -17,13 +17,14 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 
 from couplings.diagnostics import alignment, effective_rank, uniformity
 from couplings.errors import InvalidInput
-from couplings.train.checkpoint import save_weights
+from couplings.train.checkpoint import append_line, save_weights
 from couplings.train.config import ConfigError, OptimiserConfig, RunConfig
 from couplings.train.data import Dataset, batches
 from couplings.train.encoders import Model
 from couplings.train.errors import Interrupted
+from couplings.train.folder import METRICS, WEIGHTS, run_folder
 from couplings.train.records import Observer, Plan, Silent, StepRecord
-from couplings.train.run import METRICS, WEIGHTS, Run, build_model, create_folder
+from couplings.train.run import Run, build_model, describe_run
 from couplings.train.sources import load
 from couplings.train.views import Views
 
@@ -189,11 +190,10 @@ def _run(trainer: _Trainer, folder: Path, observer: Observer) -> None:
     try:
         observer.on_start(_plan(trainer))
         trainer.clock = time.perf_counter()
-        with (folder / METRICS).open("w", buffering=1) as metrics:
-            for record in trainer.steps():
-                if record.loss is not None:
-                    metrics.write(record.line() + "\n")
-                observer.on_step(record)
+        for record in trainer.steps():
+            if record.loss is not None:
+                append_line(folder / METRICS, record.line())
+            observer.on_step(record)
     except KeyboardInterrupt:
         save_weights(folder / WEIGHTS, model, trainer.done)
         raise Interrupted(folder, trainer.done) from None
@@ -218,8 +218,10 @@ def train(
         overwrite: replace a run that lies in ``folder``.
 
     Raises:
-        ConfigError: settings that do not fit the data, or a folder that holds a run.
+        ConfigError: settings that do not fit the data, a folder that holds a run or is being written, or a
+            training that diverges; nothing of the run is left then.
         DataError: the images cannot be had.
+        OSError: a file cannot be written; nothing of the run is left.
         Interrupted: Ctrl-C; the weights so far are saved.
 
     The global random state of torch is left as it was.
@@ -230,7 +232,7 @@ def train(
     place = Path(folder)
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         trainer = _prepare(config, data)
-        create_folder(place, config, data.shape, overwrite)
-        _run(trainer, place, observer or Silent())
+        with run_folder(place, describe_run(config, data.shape), overwrite):
+            _run(trainer, place, observer or Silent())
     model = trainer.model.module.cpu().eval()
-    return Run(place, config, model, trainer.done, data)
+    return Run(place, config, model, trainer.done, data.shape, data)

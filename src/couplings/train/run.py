@@ -8,23 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from couplings.train.checkpoint import load_weights, read_json, write_json
-from couplings.train.config import ConfigError, RunConfig
+from couplings.train.checkpoint import load_weights, read_json
+from couplings.train.config import RunConfig
 from couplings.train.data import Dataset, to_float, to_images
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, projector
 from couplings.train.errors import DataError
+from couplings.train.folder import CONFIG, METRICS, WEIGHTS
 from couplings.train.neighbours import leave_one_out_accuracy
 
-__all__ = ["Run", "build_model", "create_folder"]
+__all__ = ["Run", "build_model", "describe_run"]
 
-CONFIG, METRICS, WEIGHTS, EVALUATION = "config.json", "metrics.jsonl", "weights.safetensors", "evaluation.json"
-PICTURES = ("curves.png", "coupling.png")
 PACKAGES = ("couplings", "torch", "torchvision", "lightning-fabric", "scikit-learn")
 
 
@@ -38,6 +36,7 @@ class Run:
         config: all settings.
         model: encoder and projector, in eval mode.
         step: steps that the weights have seen.
+        shape: of the images.
         dataset: the images it was trained on, if they are still in memory.
     """
 
@@ -45,6 +44,7 @@ class Run:
     config: RunConfig
     model: Model
     step: int
+    shape: ImageShape
     dataset: Dataset | None = field(default=None, repr=False)
 
     @classmethod
@@ -64,7 +64,7 @@ class Run:
             raise DataError(f"{place / CONFIG} was not written by couplings ({error!r})") from None
         model = build_model(config, shape)
         step = load_weights(place / WEIGHTS, model)
-        return cls(place, config, model.eval(), step)
+        return cls(place, config, model.eval(), step, shape)
 
     @property
     def encoder(self) -> Encoder:
@@ -77,8 +77,16 @@ class Run:
         return self.step >= self.config.steps
 
     def embed(self, images: Any, batch_size: int = 512) -> Tensor:
-        """Features ``(n, dim)``, float32 on the CPU, of images as :func:`couplings.train.data.to_images` takes."""
-        return embed(self.encoder, to_images(images), batch_size)
+        """Features ``(n, dim)``, float32 on the CPU, of images as :func:`couplings.train.data.to_images` takes.
+
+        Raises:
+            DataError: images of other channels or another size than those it was trained on.
+        """
+        pixels = to_images(images)
+        came, wanted = tuple(pixels.shape[1:]), tuple(self.shape)
+        if came != wanted:
+            raise DataError(f"images: {came} came, the encoder was trained on {wanted} (channels, height, width)")
+        return embed(self.encoder, pixels, batch_size)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of the training, one a logged step."""
@@ -129,32 +137,9 @@ def fastest_device() -> torch.device:
     return Fabric(accelerator="auto", devices=1).device
 
 
-def create_folder(folder: Path, config: RunConfig, shape: ImageShape, overwrite: bool) -> None:
-    """Make the folder of a run with its ``config.json`` in one step.
-
-    Raises:
-        ConfigError: the folder holds weights already, or something that is no run.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        _clear(folder, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    record = {"config": config.model_dump(mode="json"), "image_shape": list(shape), "versions": _versions()}
-    if folder.exists():
-        write_json(folder / CONFIG, record)
-        return
-    temporary = Path(mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    write_json(temporary / CONFIG, record)
-    temporary.chmod(0o755)
-    temporary.rename(folder)
-
-
-def _clear(folder: Path, overwrite: bool) -> None:
-    if not folder.is_dir() or not (folder / CONFIG).is_file():
-        raise ConfigError(f"folder: {folder} exists and is no run; name another folder")
-    if (folder / WEIGHTS).is_file() and not overwrite:
-        raise ConfigError(f"folder: {folder} holds a run with weights; name another folder, or pass overwrite")
-    for name in (WEIGHTS, METRICS, EVALUATION, *PICTURES, CONFIG):
-        (folder / name).unlink(missing_ok=True)
+def describe_run(config: RunConfig, shape: ImageShape) -> dict[str, Any]:
+    """What ``config.json`` holds: enough to build the model again."""
+    return {"config": config.model_dump(mode="json"), "image_shape": list(shape), "versions": _versions()}
 
 
 def _versions() -> Mapping[str, str]:

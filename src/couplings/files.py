@@ -1,0 +1,40 @@
+"""Files written whole or not at all, and errors that name them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkstemp
+
+__all__ = ["named", "write_bytes"]
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an ``OSError`` of the system (a full disk has no file name) say which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file through a temporary one in the same folder, so that no reader sees half of it.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` is the path.
+    """
+    with named(path):
+        handle, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
