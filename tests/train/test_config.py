@@ -6,7 +6,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from couplings.losses import LOSSES
+from couplings.losses import LOSSES, InfoNCE
 from couplings.train import ConfigError, RunConfig, ViewsConfig, preset, with_overrides
 from couplings.train.config import DATA_NAMES, DataConfig, EncoderConfig, LossConfig
 
@@ -30,6 +30,10 @@ from couplings.train.config import DATA_NAMES, DataConfig, EncoderConfig, LossCo
         ({"views.crop": (1.0, 0.5)}, r"views\.crop: a range is written \(low, high\), got \(1\.0, 0\.5\)"),
         ({"views.count": 1}, r"views\.count: .*got 1"),
         ({"precision": "float8"}, r"precision: .*'32-true'.*got 'float8'"),
+        ({"seed": 2**63}, rf"seed: .*{2**63 - 1}, got {2**63}"),
+        ({"loss": 3}, r"^loss: 3 came for a group of settings; set one of them, as in loss\.name"),
+        ({"views": 0.5}, r"^views: 0\.5 came .*views\.count"),
+        ({"loss": InfoNCE()}, r"^loss: InfoNCE\(.*\) came .*pass its name 'infonce'"),
         ({"steps.deep": 1}, r"steps: .*integer"),
         ({"data.folder": "x"}, r"data\.folder: 'digits' reads no files"),
         ({"data.download": True}, r"data\.download: 'digits' has nothing to fetch"),

@@ -31,8 +31,12 @@ def test_floats_and_integers_mean_the_same_images() -> None:
         (np.zeros((4, 5, 8, 8)), r"1 or 3 channels, got \(4, 5, 8, 8\)"),
         (np.full((4, 8, 8), np.nan), "images must be finite; image 0"),
         (np.full((4, 8, 8), np.inf), "images must be finite; image 0"),
-        (np.full((4, 8, 8), 255.0), "floats from 0 to 1, got values from 255 to 255"),
+        (np.full((4, 8, 8), 255.0), "floats from 0 to 1, got values from 255 to 255; divide them by 255"),
         (np.full((4, 8, 8), -1), "integers from 0 to 255, got values from -1 to -1"),
+        (np.full((4, 8, 8), 4000, np.uint16), "integers from 0 to 255, got values from 4000 to 4000; divide them"),
+        (np.full((4, 8, 8), 70_000, np.uint32), "integers from 0 to 255, got values from 70000"),
+        (np.zeros((4, 8, 8), complex), "got torch.complex128; take their magnitude"),
+        (np.zeros((4, 8, 8), bool), "got torch.bool; convert them to floats"),
         (np.full((4, 8, 8), None), "one array of numbers"),
         ([[1, 2], [3]], "one array of numbers"),
         (np.zeros((1, 8, 8)), "1 training images; at least 2"),
@@ -49,7 +53,7 @@ def test_bad_images_are_refused(images: object, message: str) -> None:
     [
         (np.zeros(5, int), "10 training images but 5 training labels"),
         (np.zeros((10, 2), int), r"labels must be \(n,\)"),
-        (np.linspace(0, 1, 10), "labels must be .* got float64"),
+        (np.linspace(0, 1, 10), r"labels must be .* got float64.*labels\.astype\(int\)"),
     ],
 )
 def test_bad_labels_are_refused(labels: np.ndarray, message: str) -> None:
@@ -100,8 +104,18 @@ def test_held_out_images_are_not_trained_on(tiny_data: Dataset) -> None:
 
 
 def test_a_class_of_one_cannot_be_held_out() -> None:
-    with pytest.raises(DataError, match="cannot hold out test images"):
-        from_arrays(np.zeros((10, 8, 8)), [0] * 9 + [1], test_fraction=0.2)
+    with pytest.raises(DataError, match=r"class '7' has one image.*add another, or remove it"):
+        from_arrays(np.zeros((10, 8, 8)), [0] * 9 + [7], test_fraction=0.2)
+
+
+def test_too_few_images_to_hold_out_some_of_each_class() -> None:
+    with pytest.raises(DataError, match=r"cannot hold out 0\.2 of 10 images of 5 classes.*data\.test_fraction$"):
+        from_arrays(np.zeros((10, 8, 8)), np.arange(10) % 5, test_fraction=0.2)
+
+
+def test_wide_unsigned_integers_are_images_too() -> None:
+    numbers = np.arange(4 * 64).reshape(4, 8, 8)
+    assert torch.equal(to_images(numbers.astype(np.uint16)), to_images(numbers))
 
 
 def test_arrays_cannot_be_loaded_again() -> None:

@@ -53,6 +53,8 @@ OWN_FILES = ("images", "npz")
 # "arrays" stands for images handed over in Python: they cannot be loaded again from the config alone.
 DATA_NAMES = ("digits", *FETCHED, *OWN_FILES, "arrays")
 
+# The largest that every generator takes.
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
@@ -248,7 +250,7 @@ class RunConfig(Settings):
     batch_size: Annotated[int, Field(ge=2)] = 128
     steps: PositiveInt = 250
     precision: Precision = "32-true"
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     log_every: PositiveInt = 10
     diagnose_every: PositiveInt = 50
 
@@ -280,8 +282,19 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
         value = value.model_dump()
     if isinstance(inner, dict) and (rest or isinstance(value, str)):
         _assign_inside(inner, rest or "name", value)
+    elif isinstance(inner, dict) and not isinstance(value, dict):
+        raise ConfigError(f"{key}: {value!r} came for a group of settings; {_group_hint(key, inner, value)}")
     else:
         values[section] = {rest: value} if rest else value
+
+
+def _group_hint(key: str, inner: Mapping[str, Any], value: Any) -> str:
+    from couplings.losses import LOSSES
+
+    names = [name for name, kind in LOSSES.items() if type(value) is kind]
+    if names:
+        return f"pass its name '{names[0]}', and its parameters as in {{'{key}.temperature': 0.2}}"
+    return f"set one of them, as in {key}.{next(iter(inner))}"
 
 
 def _assign_inside(inner: dict[str, Any], key: str, value: Any) -> None:

@@ -102,7 +102,9 @@ def _as_tensor(values: Any, name: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu()
     try:
-        return torch.from_numpy(np.ascontiguousarray(values))
+        array = np.ascontiguousarray(values)
+        # Torch computes little with these.
+        return torch.from_numpy(array.astype(np.int64) if array.dtype.kind == "u" and array.itemsize > 1 else array)
     except (TypeError, ValueError):
         kind = np.asarray(values, dtype=object).dtype if not hasattr(values, "dtype") else values.dtype
         raise DataError(f"{name} must be one array of numbers, got {type(values).__name__} of {kind}") from None
@@ -123,6 +125,9 @@ def _channels_first(images: Tensor, name: str) -> Tensor:
 def _as_bytes(images: Tensor, name: str) -> Tensor:
     if images.dtype == torch.uint8 or images.numel() == 0:
         return images.to(torch.uint8)
+    if images.is_complex() or images.dtype == torch.bool:
+        remedy = "take their magnitude" if images.is_complex() else "convert them to floats"
+        raise DataError(f"{name} must be integers from 0 to 255 or floats from 0 to 1, got {images.dtype}; {remedy}")
     if not images.is_floating_point():
         low, high, scale, rule = 0, 255, 1, "integers from 0 to 255"
     else:
@@ -132,7 +137,8 @@ def _as_bytes(images: Tensor, name: str) -> Tensor:
             raise DataError(f"{name} must be finite; image {bad} holds NaN or infinity")
     least, most = images.min().item(), images.max().item()
     if least < low or most > high:
-        raise DataError(f"{name} must be {rule}, got values from {least:g} to {most:g}; rescale them")
+        remedy = f"divide them by {255 if most <= 255 else most:g}" if least >= 0 else "rescale them"
+        raise DataError(f"{name} must be {rule}, got values from {least:g} to {most:g}; {remedy}")
     return (images * scale).round().to(torch.uint8)
 
 
@@ -154,7 +160,8 @@ def _flat(labels: Any) -> np.ndarray:
     if flat.ndim == 2 and flat.shape[1] == 1:
         flat = flat[:, 0]
     if flat.ndim != 1 or flat.dtype.kind not in "iuUSb":
-        raise DataError(f"labels must be (n,) integers or words, got {flat.dtype} {flat.shape}")
+        remedy = "convert them, as in labels.astype(int)" if flat.ndim == 1 else "give one label an image"
+        raise DataError(f"labels must be (n,) integers or words, got {flat.dtype} {flat.shape}; {remedy}")
     return flat
 
 
@@ -187,13 +194,17 @@ def held_out(data: Dataset, test_size: float | int) -> Dataset:
     """Hold out a seeded share or number of the training images for evaluation, each class in proportion."""
     from sklearn.model_selection import train_test_split
 
-    labels = data.train_labels
+    labels, count = data.train_labels, len(data.train_images)
+    _check_classes(data)
     try:
         train, test = train_test_split(
-            np.arange(len(data.train_images)), test_size=test_size, random_state=0, stratify=labels
+            np.arange(count), test_size=test_size, random_state=0, stratify=labels
         )
-    except ValueError as error:
-        raise DataError(f"{data.name}: cannot hold out test images: {error}") from None
+    except ValueError:
+        raise DataError(
+            f"{data.name}: cannot hold out {test_size} of {count} images of {len(data.classes)} classes, each in"
+            " proportion; give more images or another data.test_fraction"
+        ) from None
     return replace(
         data,
         train_images=data.train_images[train],
@@ -201,6 +212,17 @@ def held_out(data: Dataset, test_size: float | int) -> Dataset:
         test_images=data.train_images[test],
         test_labels=None if labels is None else labels[test],
     )
+
+
+def _check_classes(data: Dataset) -> None:
+    if data.train_labels is None:
+        return
+    names, counts = data.train_labels.unique(return_counts=True)
+    for name in names[counts < 2]:
+        raise DataError(
+            f"{data.name}: class '{data.classes[name]}' has one image, so none can be held out for testing; add"
+            " another, or remove it"
+        )
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

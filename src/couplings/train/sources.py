@@ -16,7 +16,8 @@ from torch import Tensor
 
 from couplings.train.config import DataConfig
 from couplings.train.data import Dataset, from_arrays, held_out, to_images
-from couplings.train.errors import DataError, did_you_mean
+from couplings.train.errors import DataError
+from couplings.train.folder import remove_empty
 from couplings.train.idx import find_idx, read_idx
 
 __all__ = ["load"]
@@ -58,13 +59,21 @@ def _fetch(kind: str, folder: Path, split: dict[str, Any], name: str, download: 
     """One of torchvision's data sets; its errors become ours."""
     from torchvision import datasets
 
+    before = _folders(folder)
     try:
         return getattr(datasets, kind)(root=str(folder), download=download, **split)
     except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        # Torchvision ends with advice in its own words, and leaves the folders that it made.
+        reason = " ".join(str(error).split()).partition(". You can use")[0]
+        for path in sorted(_folders(folder) - before, reverse=True):
+            remove_empty([path])
         if download:
             raise DataError(f"{name}: download into {folder} failed ({reason}); is there a network?") from None
         raise DataError(f"{name}: not complete in {folder} ({reason}); fetch it with --download") from None
+
+
+def _folders(folder: Path) -> set[Path]:
+    return {path for path in (folder, *folder.parents, *folder.glob("*"), *folder.glob("*/*")) if path.is_dir()}
 
 
 def _torchvision(kind: str, splits: tuple[dict[str, Any], dict[str, Any]], config: DataConfig) -> Dataset:
@@ -96,8 +105,10 @@ def _npz(config: DataConfig) -> Dataset:
         if keys[0] in arrays:
             data = from_arrays(*(arrays.get(key) for key in keys), name=path.stem)
             return data if len(data.test_images) else held_out(data, config.test_fraction or 0.2)
-    hint = did_you_mean("images", arrays)
-    raise DataError(f"{path} has no array 'images' (nor 'train_images' or 'x_train'); {hint}")
+    raise DataError(
+        f"{path} has no array 'images' (nor 'train_images' or 'x_train'); it holds {', '.join(map(repr, arrays))}:"
+        " rename the one with the images to 'images'"
+    )
 
 
 def _existing(config: DataConfig) -> Path:
