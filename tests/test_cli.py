@@ -9,13 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from couplings import cli
-from couplings.display import duration
+from couplings import CouplingWarning, cli
+from couplings.display import bar, duration, short_warnings
 
 TINY = (
     *("--steps", "4", "--batch-size", "32", "--limit", "200"),
@@ -53,6 +54,16 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         ("train --set loss.temperature=warm", ["temperature", "warm"]),
         ("train --set optimizer.lr=1", ["optimizer", "'optimiser'"]),
         ("train --set temperature", ["--set", "key=value"]),
+        ("train --set .=1", ["--set", "'.=1'", "key=value"]),
+        ("train --set loss=3", ["loss: 3", "loss.name"]),
+        ("train --steps 1.5", ["--steps", "'1.5'", "whole number"]),
+        ("demo --seeds 1.5", ["--seeds", "'1.5'", "whole number"]),
+        ("train --seed 99999999999999999999", ["seed", "9223372036854775807"]),
+        ("train --steps 3 --set steps=5", ["--steps 3", "--set steps=5", "keep one"]),
+        ("train --loss cacr --set loss=hcl", ["--loss cacr", "--set loss=hcl", "keep one"]),
+        ("train --set loss.reg=1 --set loss.params.reg=2", ["loss.reg=1", "loss.params.reg=2", "keep one"]),
+        ("train --set data.name=npz", ["--set data.name=npz", "--data npz"]),
+        ("train --steps 30 --set optimiser.lr=1e30 --set log_every=1", ["diverged", "optimiser.lr"]),
         ("train --data npz --data-folder missing.npz", ["missing.npz"]),
         ("train --data images --data-folder missing", ["missing"]),
         ("train --output taken.txt", ["taken.txt"]),
@@ -150,6 +161,64 @@ def test_ctrl_c_keeps_the_weights() -> None:
     assert not list(Path("run").glob(".*"))
 
 
+def test_ctrl_c_while_measuring_says_what_continues(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def impatient(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("couplings.train.pictures.draw_run", impatient)
+    assert cli.main(["train", "--output", "my run", *TINY]) == 130
+    said = capsys.readouterr().err
+    assert "the weights are saved" in said
+    assert "couplings evaluate 'my run'" in said
+    assert Path("my run/weights.safetensors").is_file()
+
+
+def test_the_comparison_repeats_the_users_words(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("my own.npz", images=np.zeros((40, 8, 8)))
+    words = [
+        "--data",
+        "npz",
+        "--data-folder",
+        "my own.npz",
+        "--steps",
+        "1",
+        "--batch-size",
+        "8",
+        "--set",
+        "loss.beta=2",
+    ]
+    assert cli.main(["train", *words, "--loss", "hcl", "--output", "run", "--set", "views.crop=[0.5,1]"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "Compare: couplings train --data npz --loss hcl-ot --data-folder 'my own.npz' --steps 1 --batch-size 8"
+        " --set 'views.crop=[0.5,1]'\n"
+    )
+
+
+def test_a_kind_of_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with short_warnings():
+        for error in (0.5, 1e-3, 7):
+            warnings.warn(f"an error of {error}", CouplingWarning, stacklevel=1)
+        warnings.warn("another", CouplingWarning, stacklevel=1)
+    assert capsys.readouterr().out == "Warning: an error of 0.5\nWarning: another\n"
+
+
+def test_other_warnings_are_left_alone() -> None:
+    with pytest.warns(UserWarning, match="not ours"), short_warnings():
+        warnings.warn("not ours", UserWarning, stacklevel=1)
+
+
+def test_a_note_is_said_while_it_is_new(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar(8, "training") as progress:
+        for done, note in ((2, "loss 3"), (4, "loss 3"), (6, "loss 3"), (8, "loss 2")):
+            progress.update(done, note)
+    lines = [line.partition(":")[2].split(", ")[:2] for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == [" 2/8", " 4/8", " 6/8", " 8/8"]
+    assert ["loss 3" in line for line in lines] == [True, False, False, False]
+    assert "loss 2" in lines[3]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.01, "1 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (7300, "2 h 1 min")]
 )
@@ -160,7 +229,13 @@ def test_duration(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("couplings.cli", "couplings.display", "couplings.demo.plan", "couplings.report.comparison"),
+        *(
+            "couplings.cli",
+            "couplings.cli.settings",
+            "couplings.display",
+            "couplings.demo.plan",
+            "couplings.report.comparison",
+        ),
         *("couplings.report.coupling", "couplings.report.curves", "couplings.report.embedding"),
     ],
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from couplings.errors import CouplingWarning
 
 if TYPE_CHECKING:
     from couplings.train.records import Plan, StepRecord
@@ -21,6 +25,26 @@ _LINES = 4
 def say(text: str) -> None:
     """Print one line, words unbroken where the output is no terminal."""
     console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
+@contextmanager
+def short_warnings() -> Iterator[None]:
+    """Say each kind of `CouplingWarning` once, in a line; the same words with other numbers are the same kind."""
+    seen: set[str] = set()
+    show = warnings.showwarning
+
+    def once(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, CouplingWarning):
+            return show(message, category, *place, **more)
+        kind = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", str(message))
+        if kind not in seen:
+            seen.add(kind)
+            say(f"Warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CouplingWarning)
+        warnings.showwarning = once
+        yield
 
 
 def duration(seconds: float) -> str:
@@ -46,6 +70,7 @@ class Bar:
     _progress: Progress
     _task: TaskID
     _said: int = 0
+    _last: str = ""
 
     def update(self, done: int, note: str) -> None:
         """Move the bar to `done` of the total; `note` stands beside it."""
@@ -55,7 +80,14 @@ class Bar:
         if done * _LINES // self.total > self._said:
             self._said = done * _LINES // self.total
             left = self._progress.tasks[0].time_remaining
-            say(f"{self.what}: {done}/{self.total}, {note}{f', {duration(left)} left' if left else ''}")
+            # A note that has been said is of an earlier step.
+            parts = [
+                f"{done}/{self.total}",
+                note if note != self._last else "",
+                f"{duration(left)} left" if left else "",
+            ]
+            self._last = note
+            say(f"{self.what}: {', '.join(part for part in parts if part)}")
 
 
 @contextmanager

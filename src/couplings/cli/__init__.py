@@ -41,9 +41,11 @@ def _run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from couplings.cli.app import app
+    from couplings.display import short_warnings
 
     try:
-        app(arguments)
+        with short_warnings():
+            app(arguments)
     except CycloptsError as error:
         return _fail(f"{error}\n'couplings --help' lists commands, 'couplings COMMAND --help' their options.")
     except KeyboardInterrupt as stop:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 from couplings import __version__
 from couplings.display import say
+
+if TYPE_CHECKING:
+    from couplings.cli.settings import Setting
 
 app = App(
     name="couplings",
@@ -20,6 +24,17 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
+
+
+def _whole(kind: object, tokens: Sequence[Token]) -> int:
+    """Strictly: 1.5 is no number of steps."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"'{tokens[0].value}' is no whole number (int)") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 @Parameter(name="*")
@@ -50,29 +65,35 @@ class TrainOptions:
     download: Annotated[bool, Parameter(negative=())] = False
     loss: str | None = None
     output: Path | None = None
-    steps: int | None = None
-    batch_size: int | None = None
+    steps: Whole | None = None
+    batch_size: Whole | None = None
     encoder: str | None = None
     precision: str | None = None
-    limit: int | None = None
-    seed: int | None = None
+    limit: Whole | None = None
+    seed: Whole | None = None
     overwrite: Annotated[bool, Parameter(negative=())] = False
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None
 
-    def settings(self) -> dict[str, Any]:
-        """The settings that were given, by their dotted keys."""
-        flags = {
-            "data.folder": self.data_folder,
-            "data.download": self.download or None,
-            "data.limit": self.limit,
-            "loss.name": self.loss,
-            "steps": self.steps,
-            "batch_size": self.batch_size,
-            "encoder.name": self.encoder,
-            "precision": self.precision,
-            "seed": self.seed,
-        }
-        return {key: value for key, value in flags.items() if value is not None} | _settings(self.set_ or [])
+    def settings(self) -> list[Setting]:
+        """The settings that were given.
+
+        Raises:
+            ConfigError: a `--set` that is no setting.
+        """
+        from couplings.cli.settings import of_flag, of_word
+
+        flags = (
+            ("--data-folder", "data.folder", self.data_folder),
+            ("--download", "data.download", self.download or None),
+            ("--limit", "data.limit", self.limit),
+            ("--steps", "steps", self.steps),
+            ("--batch-size", "batch_size", self.batch_size),
+            ("--encoder", "encoder.name", self.encoder),
+            ("--precision", "precision", self.precision),
+            ("--seed", "seed", self.seed),
+            ("--loss", "loss.name", self.loss),
+        )
+        return [of_flag(*flag) for flag in flags if flag[-1] is not None] + [of_word(word) for word in self.set_ or []]
 
 
 _DEFAULTS = TrainOptions()
@@ -90,37 +111,6 @@ def train(options: TrainOptions = _DEFAULTS) -> None:
     train_command(options.data, options.settings(), options.output, options.overwrite)
 
 
-def _settings(words: list[str]) -> dict[str, Any]:
-    """``key=value`` words; a value is read as YAML (0.5, true, [0.4, 1])."""
-    from couplings.train.errors import ConfigError
-
-    settings: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not (key and equals and value):
-            raise ConfigError(f"--set: '{word}' came; write key=value, as in --set loss.temperature=0.2")
-        settings[key] = _value(value)
-    return settings
-
-
-def _value(text: str) -> Any:
-    import yaml
-
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    # YAML 1.1 takes 1e-3 for a word.
-    return _number(value) if isinstance(value, str) else value
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 @app.command
 def evaluate(run: Path, *, data_folder: Path | None = None) -> None:
     """Measure a trained run again: kNN, linear probes, collapse, beside raw pixels and an untrained encoder.
@@ -136,7 +126,7 @@ def evaluate(run: Path, *, data_folder: Path | None = None) -> None:
 
 
 @app.command
-def demo(*, output: Path = Path("runs/demo"), seeds: int = 2, steps: int | None = None) -> None:
+def demo(*, output: Path = Path("runs/demo"), seeds: Whole = 2, steps: Whole | None = None) -> None:
     """Train with all six losses on real images of digits and compare them; about two minutes on two cores.
 
     Args:

@@ -29,7 +29,6 @@ def close_run(run: Run, evaluation: Evaluation | None, pictures: Sequence[Path])
     say(f"Written to {run.folder}: {', '.join(_written(run.folder))}.")
     say(f"Look at {' and '.join(str(path) for path in pictures)}.")
     say(f'Use the encoder: from couplings.train import Run; Run.load("{run.folder}").embed(images)')
-    say(f"Compare: couplings train --data {run.config.data.name} --loss {_another(run.config.loss.name)}")
 
 
 def _table(evaluation: Evaluation, name: str, few: str) -> Table:
@@ -65,10 +64,6 @@ def _collapse(rank: float, dimension: int) -> str:
 
 def _written(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _another(loss: str) -> str:
-    return "infonce" if loss == "hcl-ot" else "hcl-ot"
 
 
 def close_demo(result: DemoResult) -> None:

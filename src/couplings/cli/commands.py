@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from couplings.cli.settings import Setting, again, merged
 from couplings.display import TrainingDisplay, bar, say
 from couplings.train.config import RunConfig, with_overrides
 from couplings.train.data import Dataset
@@ -17,13 +19,14 @@ from couplings.train.run import Run
 from couplings.train.sources import load
 
 
-def train_command(data: str, settings: Mapping[str, Any], output: Path | None, overwrite: bool) -> None:
+def train_command(data: str, settings: Sequence[Setting], output: Path | None, overwrite: bool) -> None:
     """Train, draw, measure and sum up."""
-    config = with_overrides(preset(data), settings)
+    config = with_overrides(preset(data), merged(settings))
     dataset = _images(config)
     with TrainingDisplay() as display:
         run = train(config, output or _default_folder(config), display, dataset, overwrite=overwrite)
     _measure(run, dataset)
+    say(f"Compare: {again(data, settings, 'infonce' if config.loss.name == 'hcl-ot' else 'hcl-ot')}")
 
 
 def evaluate_command(folder: Path, data_folder: Path | None) -> None:
@@ -41,7 +44,8 @@ def demo_command(output: Path, seeds: int, steps: int | None) -> None:
 
     demo = Demo.plan(output, seeds, steps)
     say(demo.describe())
-    with bar(demo.total_steps, "training") as progress:
+    left = f"stopped; the runs that were finished, if any, are in {demo.runs}"
+    with _said_on_stop(left), bar(demo.total_steps, "training") as progress:
         result = demo.run(progress.update, say)
     from couplings.cli.closing import close_demo
 
@@ -64,11 +68,22 @@ def _images(config: RunConfig) -> Dataset:
 
 def _measure(run: Run, dataset: Dataset) -> None:
     say("Measuring frozen features and drawing: a few seconds.")
-    from couplings.cli.closing import close_run
-    from couplings.train.pictures import draw_run
+    rest = f"couplings evaluate {shlex.quote(str(run.folder))}"
+    with _said_on_stop(f"stopped while measuring; the weights are saved, and '{rest}' continues"):
+        from couplings.cli.closing import close_run
+        from couplings.train.pictures import draw_run
 
-    pictures = draw_run(run, dataset)
-    close_run(run, _evaluation(run, dataset), pictures)
+        pictures = draw_run(run, dataset)
+        close_run(run, _evaluation(run, dataset), pictures)
+
+
+@contextmanager
+def _said_on_stop(message: str) -> Iterator[None]:
+    """Let Ctrl-C say what is left."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(message) from None
 
 
 def _evaluation(run: Run, dataset: Dataset) -> Evaluation | None:

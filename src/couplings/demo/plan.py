@@ -62,6 +62,11 @@ class Demo:
         """Training steps of all runs."""
         return sum(config.steps for config in self.configs)
 
+    @property
+    def runs(self) -> Path:
+        """The folder of all runs."""
+        return self.folder / "runs"
+
     def describe(self) -> str:
         """What is about to happen, in a line."""
         config = self.configs[0]
@@ -78,7 +83,7 @@ class Demo:
             say: told, before the first step, how long it will take.
         """
         start = time.perf_counter()
-        made = make_folders(self.folder / "runs")
+        made = make_folders(self.runs)
         try:
             with open_workers(self.workers, len(self.configs)) as workers:
                 trained = self._train(workers, progress, say)
@@ -101,7 +106,7 @@ class Demo:
         return workers.run(_trained, jobs, lambda steps: progress(steps, "steps"))
 
     def _run_folder(self, config: RunConfig) -> Path:
-        return self.folder / "runs" / f"{config.loss.name}-seed{config.seed}"
+        return self.runs / f"{config.loss.name}-seed{config.seed}"
 
     def _remove_unfinished(self) -> None:
         """Runs that were stopped before their weights were written are of no use to anyone."""

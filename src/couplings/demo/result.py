@@ -79,13 +79,14 @@ class DemoResult:
         return f"Lowest effective rank of features: {rank:.1f} of {dimension} ({low.loss}): {state}."
 
     def write(self) -> None:
-        """Write ``comparison.md``, ``comparison.png``, ``results.json`` and ``coupling.png``."""
-        title = "Losses trained without labels on digits: accuracy of frozen features"
-        comparison(self.entries, self.folder / "comparison.png", title, self.note)
-        write_bytes(self.folder / "comparison.md", f"{markdown_table(self.entries)}\n\n{self.note}\n".encode())
+        """Write ``results.json``, ``comparison.md``, ``coupling.png`` and ``comparison.png``."""
+        # Numbers first: a picture takes a second, and Ctrl-C may come.
         write_json(self.folder / "results.json", self.to_json())
+        write_bytes(self.folder / "comparison.md", f"{markdown_table(self.entries)}\n\n{self.note}\n".encode())
         pictured = Run.load(next((run for run in self.runs if run.loss == _PICTURED), self.runs[0]).folder)
         draw_coupling(pictured, load(pictured.config.data), self.folder / "coupling.png")
+        title = "Losses trained without labels on digits: accuracy of frozen features"
+        comparison(self.entries, self.folder / "comparison.png", title, self.note)
 
     def to_json(self) -> dict[str, Any]:
         """All numbers, and the machine they come from."""

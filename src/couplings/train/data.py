@@ -197,9 +197,7 @@ def held_out(data: Dataset, test_size: float | int) -> Dataset:
     labels, count = data.train_labels, len(data.train_images)
     _check_classes(data)
     try:
-        train, test = train_test_split(
-            np.arange(count), test_size=test_size, random_state=0, stratify=labels
-        )
+        train, test = train_test_split(np.arange(count), test_size=test_size, random_state=0, stratify=labels)
     except ValueError:
         raise DataError(
             f"{data.name}: cannot hold out {test_size} of {count} images of {len(data.classes)} classes, each in"
