@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from couplings import InfoNCE
@@ -26,6 +27,13 @@ def distinct_colours(path: Path) -> int:
         return len(picture.convert("RGB").getcolors(1 << 24))
 
 
+def capture(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures as they are saved."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    return drawn
+
+
 class TestCurves:
     def test_draws_what_was_measured(self, tmp_path: Path) -> None:
         records = [{"step": t, "loss": 1 / t} for t in range(1, 60)] + [{"step": 60, "alignment": 0.5}]
@@ -39,6 +47,19 @@ class TestCurves:
         curves(one, tmp_path / "one.png")
         curves(two, tmp_path / "two.png")
         assert distinct_colours(tmp_path / "two.png") > distinct_colours(tmp_path / "one.png")
+
+    def test_nothing_lies_on_a_curve_or_in_a_title(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        drawn = capture(monkeypatch)
+        names = ("loss", "alignment", "uniformity", "plan_entropy")
+        curves([{"step": t, **dict.fromkeys(names, 1 / t)} for t in range(1, 9)], tmp_path / "c.png")
+        (figure,) = drawn
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            label, panel = axes.yaxis.label.get_window_extent(), axes.get_window_extent()
+            assert panel.y0 - 3 <= label.y0 < label.y1 <= panel.y1 + 3
+            (end,) = axes.texts
+            last = axes.transData.transform(axes.lines[-1].get_xydata()[-1])
+            assert end.get_window_extent().x0 > last[0]
 
     @pytest.mark.parametrize("records", [[], [{"step": 1, "lr": 0.1}]])
     def test_nothing_to_draw(self, records: list[dict[str, float]], tmp_path: Path) -> None:
@@ -81,6 +102,18 @@ class TestCouplingPicture:
         with pytest.raises(ValueError, match=word):
             coupling_picture(plan, weights, tmp_path / "c.png", labels=labels)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(("count", "names"), [(3, ["ant", "bee", "cat"]), (13, [str(k) for k in range(13)])])
+    def test_few_classes_are_named_on_the_axes(
+        self, count: int, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drawn = capture(monkeypatch)
+        classes = ("ant", "bee", "cat", *"defghijklm")
+        labels = torch.arange(26) % count
+        coupling_picture(torch.rand(26, 26), torch.randn(26, 26), tmp_path / "c.png", labels=labels, classes=classes)
+        for axes in [axes for axes in drawn[0].axes if axes.images]:
+            assert [tick.get_text() for tick in axes.get_yticklabels()] == names
+            assert [tick.get_text() for tick in axes.get_xticklabels()] == names
 
     def test_a_pair_of_samples_is_shown_once(self) -> None:
         weights = np.zeros((4, 4))

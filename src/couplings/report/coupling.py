@@ -17,7 +17,7 @@ from couplings.report.style import INK, canvas
 
 _FLOOR, _CEILING = 1 / 50, 50
 _PAIRS = 6
-_NAMED = 20
+_NAMED, _SPELT = 20, 12
 _LETTERS = 14
 
 
@@ -28,6 +28,7 @@ class _Matrix:
     values: np.ndarray
     rows: np.ndarray | None
     columns: np.ndarray | None
+    classes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def coupling_picture(
         labels: (N,) integers that sort the batch and mark the diagonal blocks.
         images: (N, C, H, W) or (N, H, W) pixels for thumbnails of the most repelled pairs.
         ids: (N,) the sample each row is a view of; a pair of samples gets one thumbnail, whatever its views.
-        classes: names of the labels from 0, for the captions; the labels themselves if there are none.
+        classes: names of the labels from 0, for captions and, if few, axes; the labels themselves if there are none.
         title: printed above the panels.
 
     Raises:
@@ -91,7 +92,7 @@ def coupling_picture(
         ids=order if ids is None else ids[order],
         classes=classes,
     )
-    _draw(path, title, _plan_matrix(plan, order, labels), batch)
+    _draw(path, title, replace(_plan_matrix(plan, order, labels), classes=classes), batch)
 
 
 def _draw(path: str | os.PathLike[str], title: str, plan: _Matrix, batch: _Batch) -> None:
@@ -142,7 +143,7 @@ def _draw_plan(figure: SubFigure, plan: _Matrix) -> None:
 def _draw_weights(figure: SubFigure, batch: _Batch) -> None:
     _heat(
         figure,
-        _Matrix(batch.weights / batch.mean_repulsion(), batch.labels, batch.labels),
+        _Matrix(batch.weights / batch.mean_repulsion(), batch.labels, batch.labels, batch.classes),
         title="Pair weights: who moves whom",
         bar="attracts  <  weight / mean repulsion  <  repels",
         norm=AsinhNorm(linear_width=1.0, vmin=-_CEILING, vmax=_CEILING),
@@ -158,13 +159,13 @@ def _heat(figure: SubFigure, matrix: _Matrix, title: str, bar: str, **style: Any
     if matrix.rows is None or matrix.columns is None:
         axes.set(xlabel="key", ylabel="query")
     else:
-        _mark_classes(axes, matrix.rows, matrix.columns)
+        _mark_classes(axes, matrix.rows, matrix.columns, matrix.classes)
     for spine in axes.spines.values():
         spine.set_visible(True)
     figure.colorbar(image, ax=axes, label=bar, orientation="horizontal", shrink=0.9, pad=0.02)
 
 
-def _mark_classes(axes: Axes, rows: np.ndarray, columns: np.ndarray) -> None:
+def _mark_classes(axes: Axes, rows: np.ndarray, columns: np.ndarray, classes: Sequence[str]) -> None:
     """Frame each class on the diagonal and name it on both axes."""
     down, across = _spans(rows), _spans(columns)
     for name in down.keys() & across.keys():
@@ -173,15 +174,27 @@ def _mark_classes(axes: Axes, rows: np.ndarray, columns: np.ndarray) -> None:
             frame = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=line)
             axes.add_patch(frame)
     axes.set(xlabel="key, sorted by class", ylabel="query, sorted by class")
-    for put, spans in ((axes.set_xticks, across), (axes.set_yticks, down)):
-        names = list(spans) if len(spans) <= _NAMED else []
-        put([spans[name][0] + spans[name][1] / 2 - 0.5 for name in names], names)
+    for axis, spans in ((axes.xaxis, across), (axes.yaxis, down)):
+        shown = list(spans) if len(spans) <= _NAMED else []
+        names = _tick_names(shown, classes)
+        axis.set_ticks([spans[label][0] + spans[label][1] / 2 - 0.5 for label in shown], names)
+        if axis is axes.xaxis and any(len(name) > 3 for name in names):
+            axes.tick_params(axis="x", labelrotation=45)
+            for text in axes.get_xticklabels():
+                text.set(ha="right", rotation_mode="anchor")
 
 
-def _spans(labels: np.ndarray) -> dict[str, tuple[int, int]]:
+def _tick_names(labels: Sequence[int], classes: Sequence[str]) -> list[str]:
+    """The names of few classes, the numbers of more."""
+    if labels and len(labels) <= _SPELT and min(labels) >= 0 and max(labels) < len(classes):
+        return [classes[label][:_LETTERS] for label in labels]
+    return [str(label) for label in labels]
+
+
+def _spans(labels: np.ndarray) -> dict[int, tuple[int, int]]:
     """First place and size of every class in sorted labels."""
     names, starts, sizes = np.unique(labels, return_index=True, return_counts=True)
-    return {str(name): (int(start), int(size)) for name, start, size in zip(names, starts, sizes, strict=True)}
+    return {int(name): (int(start), int(size)) for name, start, size in zip(names, starts, sizes, strict=True)}
 
 
 def _draw_pairs(figure: SubFigure, batch: _Batch, images: np.ndarray) -> None:

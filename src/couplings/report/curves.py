@@ -26,7 +26,7 @@ class _Panel:
 
 _PANELS = (
     _Panel("loss", "Loss", "loss value"),
-    _Panel("alignment", "Alignment (lower: positives closer)", "mean squared distance, 0 to 4"),
+    _Panel("alignment", "Alignment (lower: positives closer)", "squared distance"),
     _Panel("uniformity", "Uniformity (lower: more spread out)", "log mean exp(-2 d²), nats"),
     _Panel("plan_entropy", "Entropy of the plan", "nats"),
 )
@@ -71,7 +71,8 @@ def _draw(axes: Axes, panel: _Panel, metrics: Sequence[Record]) -> None:
             axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
         axes.plot(steps, smooth, color=colour, linewidth=1.8, label=name)
         axes.plot(steps[-1], smooth[-1], "o", color=colour, markersize=4)
-        place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "right"}
+        # Right of the last point, where no curve goes.
+        place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
         axes.annotate(f"{smooth[-1]:.3g}", (steps[-1], smooth[-1]), **place)  # type: ignore[arg-type]
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=8.5)

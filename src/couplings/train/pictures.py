@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from couplings.losses import LOSSES
 from couplings.report import coupling_picture, curves
 from couplings.train.data import Dataset
 from couplings.train.run import Run
@@ -28,15 +30,18 @@ def draw_run(run: Run, dataset: Dataset) -> list[Path]:
 def draw_curves(run: Run) -> Path:
     """Write ``curves.png`` into the run's folder."""
     path = run.folder / CURVES
-    curves(run.metrics(), path, title=f"{describe(run)}, {run.step} steps")
+    curves(run.metrics(), path, title=title(run, f", {run.step} steps"))
     return path
 
 
-def describe(run: Run) -> str:
-    """The loss with its given parameters, the data set and the seed."""
-    params = ", ".join(f"{key} {value}" for key, value in run.config.loss.params.items())
-    loss = f"{run.config.loss.name} ({params})" if params else run.config.loss.name
-    return f"{loss} on {run.config.data.name}, seed {run.config.seed}"
+def title(run: Run, what: str) -> str:
+    """The loss, the data set, the seed and ``what``; below them the loss's parameters, given or not."""
+    settings = run.config.loss
+    defaults = {name: part.default for name, part in signature(LOSSES[settings.name]).parameters.items()}
+    # Switches say something only if they were turned.
+    spoken = {name: value for name, value in defaults.items() if value is not None and not isinstance(value, bool)}
+    params = ", ".join(f"{name} {value}" for name, value in (spoken | settings.params).items())
+    return f"{settings.name} on {run.config.data.name}, seed {run.config.seed}{what}\n{params}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def draw_coupling(run: Run, dataset: Dataset, path: Path) -> Path:
         images=torch.cat(batch.views),
         ids=torch.arange(len(batch.views[0])).repeat(len(batch.views)),
         classes=dataset.classes,
-        title=f"{describe(run)}: {'coupling' if name == 'plan' else f'coupling ({name})'} of one batch",
+        title=title(run, f": {'coupling' if name == 'plan' else f'coupling ({name})'} of one batch"),
     )
     return path
 
