@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from couplings import CouplingWarning, cli
+from couplings.demo import Demo
 from couplings.display import bar, duration, short_warnings
 
 TINY = (
@@ -173,6 +174,22 @@ def test_ctrl_c_while_measuring_says_what_continues(
     assert "the weights are saved" in said
     assert "couplings evaluate 'my run'" in said
     assert Path("my run/weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("finished", "said"), [(False, "no run was finished"), (True, "finished runs are in mine/runs")]
+)
+def test_ctrl_c_in_the_demo_says_what_is_left(
+    finished: bool, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def impatient(demo: Demo, *_: object) -> None:
+        if finished:
+            demo.runs.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Demo, "run", impatient)
+    assert cli.main(["demo", "--output", "mine"]) == 130
+    assert said in capsys.readouterr().err
 
 
 def test_the_comparison_repeats_the_users_words(capsys: pytest.CaptureFixture[str]) -> None:

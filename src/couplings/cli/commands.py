@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,12 +44,15 @@ def demo_command(output: Path, seeds: int, steps: int | None) -> None:
 
     demo = Demo.plan(output, seeds, steps)
     say(demo.describe())
-    left = f"stopped; the runs that were finished, if any, are in {demo.runs}"
-    with _said_on_stop(left), bar(demo.total_steps, "training") as progress:
+    with _said_on_stop(lambda: _left(demo.runs)), bar(demo.total_steps, "training") as progress:
         result = demo.run(progress.update, say)
     from couplings.cli.closing import close_demo
 
     close_demo(result)
+
+
+def _left(runs: Path) -> str:
+    return f"stopped; the finished runs are in {runs}" if runs.is_dir() else "stopped; no run was finished"
 
 
 def _default_folder(config: RunConfig) -> Path:
@@ -69,7 +72,7 @@ def _images(config: RunConfig) -> Dataset:
 def _measure(run: Run, dataset: Dataset) -> None:
     say("Measuring frozen features and drawing: a few seconds.")
     rest = f"couplings evaluate {shlex.quote(str(run.folder))}"
-    with _said_on_stop(f"stopped while measuring; the weights are saved, and '{rest}' continues"):
+    with _said_on_stop(lambda: f"stopped while measuring; the weights are saved, and '{rest}' continues"):
         from couplings.cli.closing import close_run
         from couplings.train.pictures import draw_run
 
@@ -78,12 +81,12 @@ def _measure(run: Run, dataset: Dataset) -> None:
 
 
 @contextmanager
-def _said_on_stop(message: str) -> Iterator[None]:
+def _said_on_stop(message: Callable[[], str]) -> Iterator[None]:
     """Let Ctrl-C say what is left."""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(message) from None
+        raise KeyboardInterrupt(message()) from None
 
 
 def _evaluation(run: Run, dataset: Dataset) -> Evaluation | None:
