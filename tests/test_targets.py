@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from couplings import Fixed, InvalidInput, Pairs, Scores, couple
+from couplings import KL, Fixed, Free, Given, InvalidInput, Pairs, SameId, Scores, couple
 from helpers import F64
 
 COLUMNS = torch.tensor([[1, 2], [0, 2], [0, 1]])
@@ -29,14 +29,49 @@ def test_divergence_of_a_plan_from_itself_is_zero() -> None:
     assert Pairs(COLUMNS).divergence(coupling).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_column_mass_counts_the_pairs() -> None:
-    assert Pairs(COLUMNS).column_mass(3).tolist() == pytest.approx([1 / 3] * 3)
-    assert Pairs(torch.tensor([[0], [0], [2]])).column_mass(4).tolist() == pytest.approx([2 / 3, 0, 1 / 3, 0])
+def test_marginals_count_the_pairs() -> None:
+    for columns, expected in ((COLUMNS, [1 / 3] * 3), (torch.tensor([[0], [0], [2]]), [2 / 3, 0, 1 / 3])):
+        rows, cols = Pairs(columns).marginals(3)
+        assert rows is None
+        assert cols is not None
+        assert cols.tolist() == pytest.approx(expected)
+    assert Pairs(COLUMNS, balanced=True).marginals(3) == (None, None)
 
 
-def test_columns_that_a_balanced_plan_cannot_match_are_named() -> None:
-    even = torch.full((4,), 0.25, dtype=F64)
-    with pytest.raises(InvalidInput, match=r"puts mass 0\.667 on column 0 but the balanced plan must carry 0\.25"):
-        Pairs(torch.tensor([[0], [0], [2]])).require_column_mass(even)
-    Pairs(torch.tensor([[0], [1], [2], [3]])).require_column_mass(even)
-    Pairs(torch.tensor([[0], [1], [2], [3]])).require_column_mass(8 * even)
+def test_pairs_and_the_same_target_as_a_matrix_agree() -> None:
+    scores, _ = _plan()
+    plan = couple(scores, KL(0.3), KL(0.7), sweeps=3)
+    pairs, matrix = Pairs(COLUMNS), torch.ones(3, 3, dtype=F64) - torch.eye(3, dtype=F64)
+    given = Given(2 * matrix)
+    torch.testing.assert_close(given.divergence(plan), pairs.divergence(plan))
+    torch.testing.assert_close(given.conditional_divergence(plan), pairs.conditional_divergence(plan))
+    torch.testing.assert_close(given.row_mass(plan.f), pairs.row_mass(plan.f))
+    a, b = given.log_entries(plan), pairs.log_entries(plan)
+    torch.testing.assert_close(given.expect(a), pairs.expect(b))
+    torch.testing.assert_close(given.log_mean_exp(a), pairs.log_mean_exp(b))
+    assert given.entropy() == pytest.approx(pairs.entropy())
+
+
+def test_conditional_divergence_ignores_row_masses() -> None:
+    scores, plan = _plan()
+    relaxed = couple(scores, Free(), Free())
+    torch.testing.assert_close(Pairs(COLUMNS).conditional_divergence(relaxed), Pairs(COLUMNS).divergence(couple(scores)))
+    assert (Pairs(COLUMNS).divergence(relaxed) - Pairs(COLUMNS).divergence(couple(scores))).abs() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (torch.tensor([[1.0, -1.0], [1.0, 1.0]]), "negative"),
+        (torch.tensor([[1.0, torch.nan], [1.0, 1.0]]), "NaN"),
+        (torch.tensor([[1.0, 1.0], [0.0, 0.0]]), "row 1 of target is empty"),
+    ],
+)
+def test_a_given_target_that_is_no_plan_is_refused(matrix: torch.Tensor, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        Given(matrix)
+
+
+def test_mass_on_a_masked_pair_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"the pair \(1, 1\), which is masked"):
+        Given(torch.tensor([[0.0, 1.0], [1.0, 1.0]])).admitted_by(SameId(torch.arange(2), torch.arange(2)))

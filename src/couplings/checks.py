@@ -58,8 +58,11 @@ def flag(name: str, value: object) -> None:
     require(isinstance(value, bool), f"{name} must be True or False, got {value!r}")
 
 
-def finite(name: str, value: float) -> None:
+def finite(name: str, value: float | Tensor) -> None:
     """`value` must be a finite number."""
+    if isinstance(value, Tensor):
+        require(value.numel() == 1, f"{name} must be a number, got a tensor of shape {tuple(value.shape)}")
+        value = float(value.detach()) if _enabled else 0.0
     require(_real(value), f"{name} must be a number, got {value!r}")
     require(math.isfinite(value), f"{name} must be finite, got {value:g}")
 

@@ -102,6 +102,22 @@ class DistancePower:
         return -(_squared_distance(dot, q_sq, k_sq) / 2).clamp_min(0).pow(self.p / 2)
 
 
+@dataclass(frozen=True)
+class LogDistance:
+    """s = -power log(d^2 + shift) with d^2 = |q - k|^2 / 2: its entropic weights are (d^2 + shift)^-power."""
+
+    shift: float = 0.5
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        finite_positive("shift", self.shift)
+        finite_positive("power", self.power)
+
+    def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+        """Minus the logarithms; rounding below zero is cut off."""
+        return -self.power * torch.log((_squared_distance(dot, q_sq, k_sq) / 2).clamp_min(0) + self.shift)
+
+
 def resolve(cost: str | Cost, known: Mapping[str, Cost]) -> Cost:
     """The cost of that name, or the object itself when it has a `score` method."""
     if isinstance(cost, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -79,6 +80,18 @@ class Coupling:
         """log P(j | i) at the pairs (i, j)."""
         return self.log_at(i, j) - pick(torch.log(self.row_mass()), i)
 
+    def log_plan(self) -> Tensor:
+        """log P at all pairs, (n, m); minus infinity where a pair carries no mass."""
+        exponent = self.scores.storage.logits + (self.f[:, None] + self.g)
+        return self.rule.log_density(exponent) + (torch.log(self.a)[:, None] + torch.log(self.b))
+
+    def log_partition(self) -> Tensor:
+        """log sum_j exp(g_j + s_ij / temperature) of each row, (n,): read off the potential of a softmax's rows.
+
+        Only for an entropic plan whose rows were solved last, `Fixed`, with uniform columns: what losses build.
+        """
+        return -self.f + math.log(len(self.b))
+
     @cached_property
     def _density(self) -> Tensor:
         """P_ij / a_i, (n, m)."""
@@ -123,14 +136,28 @@ class Coupling:
         weights = self.rule.log_density(exponent) + torch.log(self.b)
         return torch.logsumexp(weights + scores.unmasked(), 1) - torch.logsumexp(weights, 1)
 
+    def support_size(self) -> Tensor:
+        """How many pairs the mask admits, 0-dim."""
+        return (self.scores.storage.logits > -torch.inf).sum()
+
+    def dual(self) -> Tensor:
+        """sum_ij a_i b_j Phi(f_i + g_j + h_ij) - <a, f> - <b, g>, 0-dim: the dual objective between Fixed sides.
+
+        At any potentials it is at least <T, h> - Omega(T) for every plan T with these marginals; equal at the optimum.
+        """
+        integral = self.rule.integral(self.scores.storage.logits + (self.f[:, None] + self.g))
+        total = (self.a[:, None] * integral * self.b).sum()
+        return total - (self.a * self.f).sum() - (self.b * self.g).sum()
+
     def row_entropy(self) -> Tensor:
         """Entropy of P(.|i) in nats, (n,); its exponential is the effective number of columns of the row."""
         return _entropy(self.conditional()).sum(1)
 
     def entropy(self) -> Tensor:
-        """Entropy of the plan in nats: -sum P log P, P scaled to mass one."""
+        """Entropy of the plan in nats: -sum P log P, P scaled to mass one; zero for a plan without mass."""
         plan = self.plan()
-        return _entropy(plan / plan.sum()).sum()
+        mass = plan.sum()
+        return _entropy(plan / torch.where(mass > 0, mass, 1.0)).sum()
 
     def top(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """The k heaviest pairs: (mass, row, column), heaviest first."""

@@ -1,8 +1,9 @@
 """Which pairs carry no mass, as small objects over global ids.
 
 Two id vectors, one entry a row and one a column, say everything that a batch needs: a sample never meets
-itself, its other views, its duplicates or its class. Masks combine with `|` (either forbids) and `-`
-(forbidden by the first unless the second names the pair); no one writes index offsets by hand.
+itself, its other views, its duplicates or its class. Masks combine with `|` (either forbids), `-`
+(forbidden by the first unless the second names the pair) and `~` (all but these); no one writes index offsets
+by hand.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class Mask(ABC):
     def __sub__(self, other: Mask) -> Mask:
         """Forbidden by the first, unless the second names the pair."""
         return _Except(self, other)
+
+    def __invert__(self) -> Mask:
+        """Forbidden where the mask is not."""
+        return _Not(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,3 +147,18 @@ class _Either(_Pair):
 class _Except(_Pair):
     def forbidden(self) -> Tensor:
         return self.first.forbidden() & ~self.second.forbidden()
+
+
+@dataclass(frozen=True, eq=False)
+class _Not(Mask):
+    mask: Mask
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.mask.shape
+
+    def forbidden(self) -> Tensor:
+        return ~self.mask.forbidden()
+
+    def block(self, rows: Tensor, cols: Tensor) -> Mask:
+        return _Not(self.mask.block(rows, cols))

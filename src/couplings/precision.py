@@ -14,3 +14,8 @@ def at_least_single(z: Tensor) -> Tensor:
 def full_precision(device: torch.device) -> torch.autocast:
     """A context without autocast."""
     return torch.autocast(device.type, enabled=False)
+
+
+def solved_below(dtype: torch.dtype) -> float:
+    """The marginal error (L1) under which a plan counts as solved in this precision."""
+    return 1e-10 if dtype == torch.float64 else 1e-5

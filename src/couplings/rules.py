@@ -10,11 +10,13 @@ and one half-step for all marginals: the potential f that solves c f + log sum_j
 The root exists and is unique wherever c >= 0, because phi grows from 0 to infinity.
 
 The reference measure is a x b. A quadratic plan against the counting measure, min <P, C> + (reg/2) |P|^2, has
-reg = n m temperature for uniform weights.
+reg = n m temperature for uniform weights; `Rule.per_column` converts a temperature that is meant for the rows'
+conditionals P(j | i), such as sparsemax's, which does not change with the number of columns.
 """
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -32,6 +34,27 @@ _RESOLVED = 1e-2
 
 class Rule(ABC):
     """A q-exponential and its half-step."""
+
+    q: float
+
+    def per_column(self, temperature: float | Tensor, m: int) -> float | Tensor:
+        """The temperature against a x b for rows P(j | i) = phi_q(theta_i + s_ij / temperature) over m columns."""
+        factor: float = float(m) ** (self.q - 1)
+        return temperature * factor
+
+    def integral(self, x: Tensor) -> Tensor:
+        """The primitive of phi that vanishes with it, phi^(2 - q) / (2 - q), for q < 2: the dual's integrand."""
+        return self.density(x) ** (2 - self.q) / (2 - self.q)
+
+    def penalty(self, y: Tensor) -> Tensor:
+        """What a density y costs, the convex conjugate of `integral`; zero at zero."""
+        inside = y > 0
+        safe = torch.where(inside, y, 1.0)
+        return torch.where(inside, safe * self.log_q(safe) - safe ** (2 - self.q) / (2 - self.q), 0.0)
+
+    def log_q(self, y: Tensor) -> Tensor:
+        """The inverse of phi_q."""
+        return (y ** (1 - self.q) - 1) / (1 - self.q)
 
     @abstractmethod
     def density(self, x: Tensor) -> Tensor:
@@ -57,6 +80,12 @@ class Rule(ABC):
 class Entropic(Rule):
     """phi = exp: Shannon regularisation, the softmax family."""
 
+    q = 1.0
+
+    def log_q(self, y: Tensor) -> Tensor:
+        """The logarithm."""
+        return torch.log(y)
+
     def density(self, x: Tensor) -> Tensor:
         """exp(x)."""
         return torch.exp(x)
@@ -77,8 +106,6 @@ class Entropic(Rule):
 class _QExponential(Rule):
     """phi_q for q != 1; potentials by safeguarded Newton steps."""
 
-    q: float
-
     def density(self, x: Tensor) -> Tensor:
         """phi_q(x)."""
         return (1 + (1 - self.q) * x).clamp_min(0) ** (1 / (1 - self.q))
@@ -92,10 +119,6 @@ class _QExponential(Rule):
     @abstractmethod
     def bracket(self, top: Tensor, log_weight: Tensor, log_mass: Tensor) -> tuple[Tensor, Tensor]:
         """An interval that holds the root, from the row's highest entry, that entry's weight and the mass."""
-
-    def log_q(self, y: Tensor) -> Tensor:
-        """The inverse of phi_q."""
-        return (y ** (1 - self.q) - 1) / (1 - self.q)
 
     def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
         """Newton steps on the increasing function, bisection where a step leaves the bracket."""
@@ -172,3 +195,15 @@ class Power(_QExponential):
         """At most mass 1 below; the pole of the highest entry above."""
         low = (self.log_q(torch.exp(-log_mass)) - top).clamp_max(0)
         return low, 1 / (self.q - 1) - top
+
+
+def resolve_rule(rule: str | Rule) -> Rule:
+    """The rule of that name ("entropic", "quadratic", "power"), or the object itself."""
+    known: dict[str, Rule] = {"entropic": Entropic(), "quadratic": Quadratic(), "power": Power()}
+    if isinstance(rule, str):
+        close = difflib.get_close_matches(rule, known, n=1)
+        hint = f": did you mean {close[0]!r}?" if close else ""
+        require(rule in known, f"unknown rule {rule!r}{hint or f': choose from {sorted(known)} or pass an object'}")
+        return known[rule]
+    require(isinstance(rule, Rule), f"rule must be Entropic(), Quadratic() or Power(q), got {rule!r}")
+    return rule

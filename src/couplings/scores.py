@@ -178,6 +178,11 @@ class Scores:
         return self.terms[0].gram.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """In which the scores are computed."""
+        return self.terms[0].gram.dtype
+
+    @property
     def own_columns(self) -> bool:
         """Whether each row has columns of its own."""
         return any(t.gram.own_columns for t in self.terms)
@@ -193,6 +198,18 @@ class Scores:
     def unmasked(self) -> Tensor:
         """The logits (n, m) of all pairs, forbidden ones too."""
         return sum((t.logits() for t in self.terms[1:]), start=self.terms[0].logits())
+
+    def row_sum(self, fn: Callable[[Tensor], Tensor], offset: float | Tensor = 0.0) -> Tensor:
+        """sum_j fn(logit_ij + offset_i) over the admissible pairs of each row, (n,); fn is elementwise.
+
+        `offset` is a number or a vector (n,).
+        """
+        offset = offset[:, None] if isinstance(offset, Tensor) and offset.dim() else offset
+        logits = self.storage.logits
+        admitted = logits > -torch.inf
+        harmless = logits.detach().amax(1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
+        values = fn(torch.where(admitted, logits, harmless) + offset)
+        return torch.where(admitted, values, 0.0).sum(1)
 
     @cached_property
     def storage(self) -> Dense:

@@ -1,22 +1,84 @@
-"""The plan we want, kept as pairs so that comparing it costs O(pairs d)."""
+"""The plan we want, T, of total mass one: on listed pairs, so that comparing costs O(pairs d), or as a matrix."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from . import checks
+from ._storage.grams import pick
 from .coupling import Coupling
 from .errors import InvalidInput
+from .masks import Mask
+from .precision import at_least_single
+
+
+class Target(ABC):
+    """A plan to be matched. Its support is where it puts mass; values on it have one row for each of T's rows."""
+
+    @abstractmethod
+    def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
+        """Mass of the rows and of m columns, None where it is uniform: what a plan needs to be able to equal T."""
+
+    @abstractmethod
+    def log_entries(self, coupling: Coupling) -> Tensor:
+        """log P_ij on the support (zero off it), rows first."""
+
+    @abstractmethod
+    def logits(self, coupling: Coupling) -> Tensor:
+        """h_ij = s_ij / temperature on the support (zero off it), rows first."""
+
+    @abstractmethod
+    def densities(self, coupling: Coupling) -> Tensor:
+        """T_ij / (a_i b_j) on the support (one off it), rows first."""
+
+    @abstractmethod
+    def expect(self, values: Tensor) -> Tensor:
+        """sum_ij T_ij values_ij, 0-dim, for values on the support."""
+
+    @abstractmethod
+    def log_mean_exp(self, values: Tensor) -> Tensor:
+        """log E_{T(.|i)}[exp values_ij] of each row, (n,)."""
+
+    @abstractmethod
+    def entropy(self) -> float | Tensor:
+        """-sum T log T."""
+
+    @abstractmethod
+    def row_mass(self, like: Tensor) -> Tensor:
+        """T 1, (n,), in the dtype of `like`."""
+
+    def divergence(self, coupling: Coupling) -> Tensor:
+        """KL(T, P) = sum_ij T_ij log(T_ij / P_ij), 0-dim, for a plan whose mass is that of T."""
+        return -self.entropy() - self.expect(self.log_entries(coupling))
+
+    def conditional_divergence(self, coupling: Coupling) -> Tensor:
+        """The mean over T's rows of KL(T(.|i), P(.|i)), 0-dim: what is left of the KL when row masses are ignored."""
+        rows = self.row_mass(coupling.f)
+        log_ratio = torch.log(rows) - torch.log(coupling.row_mass())
+        return self.divergence(coupling) - (rows * log_ratio).sum()
+
+    def primal(self, coupling: Coupling) -> Tensor:
+        """<T, h> - Omega(T), 0-dim: what the coupling's problem maximises, at T."""
+        density = self.densities(coupling)
+        return self.expect(self.logits(coupling) - coupling.rule.penalty(density) / density)
+
+    def admitted_by(self, mask: Mask | None) -> None:
+        """Raise when T puts mass on a pair that the mask forbids; pairs of a batch never do."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class Pairs(Target):
     """A target plan with mass on listed pairs: row i puts mass 1/n, in equal parts, on its columns.
 
     Args:
         columns: the wanted columns of each row, integer, shape (n, p).
+        balanced: every column is wanted equally often, as positives within a batch are; known, not checked.
 
     Example:
         >>> import torch
@@ -27,30 +89,137 @@ class Pairs:
     """
 
     columns: Tensor
+    balanced: bool = False
 
     @property
     def rows(self) -> Tensor:
         """Row indices, (n, 1), to broadcast with `columns`."""
         return torch.arange(len(self.columns), device=self.columns.device)[:, None]
 
-    def column_mass(self, m: int) -> Tensor:
-        """Mass that the target puts on each of m columns."""
+    def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
+        """Uniform rows; columns by how often they are wanted."""
+        if self.balanced:
+            return None, None
         flat = self.columns.flatten()
-        return torch.bincount(flat, minlength=m).double() / flat.numel()
+        return None, torch.bincount(flat, minlength=m).double() / flat.numel()
 
-    def require_column_mass(self, weights: Tensor) -> None:
-        """Raise unless a plan with these column weights can meet the target."""
-        asked = self.column_mass(len(weights)).to(weights)
-        off = (asked - weights / weights.sum()).abs()
-        if (off > 1e-5).any():
-            first = int(off.argmax())
+    def row_mass(self, like: Tensor) -> Tensor:
+        """1/n each."""
+        return like.new_full((len(self.columns),), 1 / len(self.columns))
+
+    def log_entries(self, coupling: Coupling) -> Tensor:
+        """log P at the pairs, (n, p)."""
+        return coupling.log_at(self.rows, self.columns)
+
+    def logits(self, coupling: Coupling) -> Tensor:
+        """Logits at the pairs, (n, p)."""
+        return coupling.scores.at(self.rows, self.columns)
+
+    def densities(self, coupling: Coupling) -> Tensor:
+        """T / (a b) at the pairs, (n, p)."""
+        return 1 / (self.columns.numel() * pick(coupling.a, self.rows) * pick(coupling.b, self.columns))
+
+    def expect(self, values: Tensor) -> Tensor:
+        """The mean."""
+        return values.mean()
+
+    def log_mean_exp(self, values: Tensor) -> Tensor:
+        """Of each row, (n,)."""
+        return torch.logsumexp(values, 1) - math.log(values.shape[1])
+
+    def entropy(self) -> float:
+        """log(n p)."""
+        return math.log(self.columns.numel())
+
+
+@dataclass(frozen=True, eq=False)
+class Given(Target):
+    """A target plan given as a matrix: a teacher's plan, labels, domains; rescaled to total mass one, a constant.
+
+    Args:
+        matrix: mass of each pair, non-negative, shape (n, m); every row holds some.
+
+    Raises:
+        InvalidInput: negative, NaN or infinite mass, or an empty row.
+
+    Cost:
+        O(n m) memory.
+
+    Example:
+        >>> import torch
+        >>> from couplings import Given, Scores, couple
+        >>> target = Given(torch.tensor([[1.0, 1.0], [0.0, 2.0]]))
+        >>> round(target.divergence(couple(Scores.given(torch.zeros(2, 2)))).item(), 4)
+        0.3466
+    """
+
+    matrix: Tensor
+
+    def __post_init__(self) -> None:
+        checks.matrix("target", self.matrix)
+        matrix = at_least_single(self.matrix.detach())
+        if checks.checks_enabled():
+            sound = bool(matrix.isfinite().all()) and bool((matrix >= 0).all())
+            checks.require(sound, "target holds negative, NaN or infinite mass: a plan's entries are numbers >= 0")
+            empty = matrix.sum(1) <= 0
+            if empty.any():
+                raise InvalidInput(
+                    f"row {int(empty.nonzero()[0])} of target is empty ({int(empty.sum())} such rows): every anchor "
+                    "needs something to match; drop those samples or give them their positives"
+                )
+        object.__setattr__(self, "matrix", matrix / matrix.sum())
+
+    def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
+        """Its own row and column sums."""
+        return self.matrix.sum(1), self.matrix.sum(0)
+
+    def row_mass(self, like: Tensor) -> Tensor:
+        """Row sums."""
+        return self.matrix.sum(1).to(like)
+
+    def log_entries(self, coupling: Coupling) -> Tensor:
+        """log P, (n, m), zero where T is."""
+        return torch.where(self.matrix > 0, coupling.log_plan(), 0.0)
+
+    def logits(self, coupling: Coupling) -> Tensor:
+        """Logits, (n, m), zero where T is."""
+        return torch.where(self.matrix > 0, coupling.scores.unmasked(), 0.0)
+
+    def densities(self, coupling: Coupling) -> Tensor:
+        """T / (a b), (n, m), one where T is zero."""
+        matrix = self.matrix.to(coupling.a)
+        return torch.where(matrix > 0, matrix / (coupling.a[:, None] * coupling.b), 1.0)
+
+    def expect(self, values: Tensor) -> Tensor:
+        """sum_ij T_ij values_ij."""
+        return (self.matrix.to(values) * values).sum()
+
+    def log_mean_exp(self, values: Tensor) -> Tensor:
+        """Of each row, (n,)."""
+        return torch.logsumexp(values + torch.log(self.matrix).to(values), 1) - torch.log(self.row_mass(values))
+
+    def entropy(self) -> Tensor:
+        """-sum T log T."""
+        total: Tensor = torch.special.xlogy(self.matrix, self.matrix).sum()
+        return -total
+
+    def admitted_by(self, mask: Mask | None) -> None:
+        """Raise when T puts mass on a forbidden pair."""
+        if mask is None or not checks.checks_enabled():
+            return
+        bad = (self.matrix > 0) & mask.forbidden()
+        if bad.any():
+            i, j = (int(v) for v in bad.nonzero()[0])
             raise InvalidInput(
-                f"the target puts mass {float(asked[first]):.3g} on column {first} but the balanced plan must carry "
-                f"{float(weights[first]):.3g} there: columns without positives (a queue) need Free or KL columns"
+                f"target puts mass on the pair ({i}, {j}), which is masked ({int(bad.sum())} such pairs): self pairs, "
+                "equal ids and masked pairs carry none in any plan; set those entries to zero"
             )
 
-    def divergence(self, coupling: Coupling) -> Tensor:
-        """KL(T, P) = sum_ij T_ij log(T_ij / P_ij), 0-dim, for a plan whose mass is that of T."""
-        n, p = self.columns.shape
-        log_plan = coupling.log_at(self.rows, self.columns)
-        return -torch.log(log_plan.new_tensor(float(n * p))) - log_plan.mean()
+
+def graded(levels: list[tuple[Mask, float]], rest: float, nowhere: Mask, like: Tensor) -> Given:
+    """The target whose pairs weigh as the last level that names them, else `rest`; none `nowhere`; rows of mass 1/n."""
+    weights = like.new_full(nowhere.shape, rest)
+    for mask, weight in levels:
+        weights = weights.masked_fill(mask.forbidden(), weight)
+    weights = weights.masked_fill(nowhere.forbidden(), 0.0)
+    return Given(weights / weights.sum(1, keepdim=True).clamp_min(torch.finfo(like.dtype).tiny))

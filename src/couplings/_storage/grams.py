@@ -30,6 +30,11 @@ class Gram(ABC):
     def device(self) -> torch.device:
         """Where the numbers are."""
 
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Their precision."""
+
     @cached_property
     @abstractmethod
     def dots(self) -> Tensor:
@@ -84,6 +89,11 @@ class SharedKeys(Gram):
         return self.q.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the rows."""
+        return self.q.dtype
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.q.shape[0], self.k.shape[0]
@@ -127,6 +137,11 @@ class OwnKeys(Gram):
     def device(self) -> torch.device:
         """Of the rows."""
         return self.q.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the rows."""
+        return self.q.dtype
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -173,6 +188,11 @@ class GivenDots(Gram):
     def device(self) -> torch.device:
         """Of the matrix."""
         return self.matrix.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the matrix."""
+        return self.matrix.dtype
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 
 from couplings.demo.result import DemoResult, Trained
 from couplings.demo.workers import Tick, Workers, open_workers
-from couplings.losses import LOSSES
 from couplings.train.config import ConfigError, RunConfig, with_overrides
 from couplings.train.evaluate import Baselines, baselines, evaluate
 from couplings.train.folder import WEIGHTS, make_folders, remove_empty, remove_run, writer
@@ -20,6 +19,8 @@ from couplings.train.presets import preset
 from couplings.train.sources import load
 
 _DATA = "digits"
+_LOSSES = ("infonce", "hcl", "hcl-ot", "gca-ince", "alpha-cl-direct", "cacr")
+"""One or two of each role: match, sample, weigh."""
 
 Progress = Callable[[int, str], None]
 """Told the steps done by all runs and a note."""
@@ -52,7 +53,7 @@ class Demo:
         length = {} if steps is None else {"steps": steps}
         configs = tuple(
             with_overrides(preset(_DATA), {"loss.name": loss, "seed": seed, **length})
-            for loss in LOSSES
+            for loss in _LOSSES
             for seed in range(seeds)
         )
         return cls(folder, configs, workers=min(_cores(), len(configs)))
@@ -71,7 +72,7 @@ class Demo:
         """What is about to happen, in a line."""
         config = self.configs[0]
         return (
-            f"{len(LOSSES)} losses x {len(self.configs) // len(LOSSES)} seeds of {config.steps} steps of "
+            f"{len(_LOSSES)} losses x {len(self.configs) // len(_LOSSES)} seeds of {config.steps} steps of "
             f"{config.batch_size} images, {self.workers} at a time."
         )
 

@@ -1,6 +1,8 @@
-"""Losses that match a coupling to a target plan: KL(T, P)."""
+"""Losses that match a row-normalised coupling, or an unconstrained one, to a target plan."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,8 +12,12 @@ from ..coupling import Coupling
 from ..marginals import Fixed, Free
 from ..solve import couple
 from ..targets import Pairs
-from .base import Couplings, Loss
+from .base import Couplings, Loss, Options
 from .batch import Batch
+from .wanted import Positives, SameLabel
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class InfoNCE(Loss):
@@ -24,14 +30,14 @@ class InfoNCE(Loss):
 
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
-        normalize: see `Loss`.
+        options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
         Two views: equals lightly's NTXentLoss and `GCAINCE(sweeps=0)`. More views: equals
         pytorch-metric-learning's NTXentLoss with sample ids as labels.
 
     Cost:
-        views - 1 matrices of N x M.
+        views - 1 matrices of N x M; as many kept for the gradient.
 
     Source:
         van den Oord et al. 2018; Chen et al. 2020 (SimCLR).
@@ -44,24 +50,14 @@ class InfoNCE(Loss):
         0.5944
     """
 
-    def __init__(self, temperature: float | Tensor = 0.2, *, normalize: bool = True) -> None:
-        super().__init__(normalize=normalize)
+    def __init__(self, temperature: float | Tensor = 0.2, **options: Unpack[Options]) -> None:
+        super().__init__(**options)
         checks.finite_positive("temperature", temperature)
         self.temperature = temperature
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """One row-normalised plan a positive: "plan" for two views, "positive 1", ... for more."""
-        single = len(batch.partners) == 1
-        return {
-            "plan" if single else f"positive {k + 1}": couple(
-                batch.scores(self.temperature, batch.all_but(partner)),
-                Fixed(),
-                Free(),
-                sweeps=0,
-                row_step=True,
-            )
-            for k, partner in enumerate(batch.partners)
-        }
+        return one_against_negatives(batch, self.temperature)
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean over positives of KL(T, P)."""
@@ -69,58 +65,166 @@ class InfoNCE(Loss):
         return torch.stack([Pairs(column[:, None]).divergence(plan) for column, plan in pairs]).mean()
 
 
-class GCAINCE(Loss):
-    """GCA-INCE: InfoNCE with a balanced plan, Sinkhorn's sweeps before the row step.
+def one_against_negatives(batch: Batch, temperature: float | Tensor) -> dict[str, Coupling]:
+    """For each positive the row-normalised plan over it and the negatives."""
+    single = len(batch.partners) == 1
+    return {
+        "plan" if single else f"positive {k + 1}": couple(batch.scores(temperature, batch.all_but(partner)))
+        for k, partner in enumerate(batch.partners)
+    }
 
-        P = T sweeps of (rows, columns), one more row step;  loss = KL(T, P)
-          = mean_i mean_p  -log P(p | i) - log(views - 1)
 
-    As a coupling: rows Fixed, columns Fixed.
+class DecoupledInfoNCE(Loss):
+    """Decoupled InfoNCE: the positive leaves the denominator.
+
+        loss = mean_i mean_p  -s_ip / tau + log sum_j exp(s_ij / tau),   j over the negatives
+
+    As a coupling: rows Fixed, columns Free, entropic, over the negatives alone; the logarithm is its partition
+    function. Pairs that are told apart already keep their gradient, so small batches learn faster.
 
     Args:
-        temperature: entropic regularisation > 0.
-        sweeps: T >= 0; the gradient is the exact one of T sweeps.
-        normalize: see `Loss`.
-
-    Raises:
-        InvalidInput: with `keys` or `negatives`, whose columns hold no target mass while a balanced plan must
-            put mass there.
+        temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
+        options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
-        sweeps = 0, two views: InfoNCE. At sweeps = 0 and at convergence dL/ds = (P - T) / temperature; in between the
-        gradient is another one, that of the sweeps.
+        `ScaledInfoNCE(temperature, e0=0)` divided by tau. Its gradient is that of `AlphaCL(temperature)` divided by
+        tau. With `across_views=True`, two views: lightly's DCLLoss averages both directions of it.
 
     Cost:
-        2 T passes over an N x N matrix; 2 N T numbers kept for the gradient.
+        One N x M matrix, kept for the gradient.
 
     Source:
-        Chen et al. 2024 (generalised contrastive alignment).
+        Yeh et al. 2022 (DCL).
 
     Example:
         >>> import torch
-        >>> from couplings import GCAINCE
+        >>> from couplings import DecoupledInfoNCE
         >>> z = torch.eye(4)
-        >>> round(GCAINCE(temperature=0.5, sweeps=5)(z, z).item(), 4)
-        0.5944
+        >>> round(DecoupledInfoNCE(temperature=0.5)(z, z).item(), 4)
+        -0.2082
     """
 
-    def __init__(self, temperature: float | Tensor = 0.2, sweeps: int = 5, *, normalize: bool = True) -> None:
-        super().__init__(normalize=normalize)
+    def __init__(self, temperature: float | Tensor = 0.2, **options: Unpack[Options]) -> None:
+        super().__init__(**options)
         checks.finite_positive("temperature", temperature)
-        checks.count("sweeps", sweeps)
-        self.temperature, self.sweeps = temperature, sweeps
+        self.temperature = temperature
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
-        """The balanced "plan" over positives and negatives."""
-        mask = batch.same
-        for partner in batch.partners:
-            mask = mask - partner
-        scores = batch.scores(self.temperature, mask)
-        return {"plan": couple(scores, Fixed(), Fixed(), sweeps=self.sweeps, row_step=True)}
+        """The softmax over the "negatives"."""
+        return {"negatives": couple(batch.scores(self.temperature, batch.same))}
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
-        """KL(T, P)."""
-        target = Pairs(batch.positives)
-        if batch.gram.shape[0] != batch.gram.shape[1]:
-            target.require_column_mass(couplings["plan"].b)
-        return target.divergence(couplings["plan"])
+        """Partition function against positives."""
+        plan = couplings["negatives"]
+        return plan.log_partition().mean() - plan.scores.at(batch.rows, batch.positives).mean()
+
+
+class SupCon(Loss):
+    """Supervised contrastive loss: all samples of a class attract, pooled in one softmax.
+
+        P(j | i) = exp(s_ij / tau) / sum_{k != i} exp(s_ik / tau)
+        outside:  loss = mean_i -(1 / |P(i)|) sum_{p in P(i)} log P(p | i)
+        inside:   loss = mean_i -log (1 / |P(i)|) sum_{p in P(i)} P(p | i)
+
+    P(i): samples with i's label, and its other views; without `labels` the other views alone. As a coupling: rows
+    Fixed, columns Free, entropic, positives and negatives together.
+
+    Args:
+        temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
+        log_inside: the logarithm of the mean probability (L_in) in place of the mean logarithm (L_out). L_in is
+            content with one near positive; L_out wants all of them near.
+        options: `normalize`, `across_views`; see `Loss`.
+
+    Takes `target=` (N, M): any plan in place of the labels'; the anchors then weigh as its rows do.
+
+    Relations:
+        Outside: equals pytorch-metric-learning's SupConLoss. Two views, no labels: InfoNCE, both ways.
+
+    Cost:
+        Two N x M matrices, kept for the gradient; one more for labels.
+
+    Source:
+        Khosla et al. 2020.
+
+    Example:
+        >>> import torch
+        >>> from couplings import SupCon
+        >>> z = torch.eye(4)
+        >>> round(SupCon(temperature=0.5)(z, z, labels=torch.tensor([0, 0, 1, 1])).item(), 4)
+        1.9277
+    """
+
+    labels_attract = True
+    takes_target = True
+
+    def __init__(
+        self, temperature: float | Tensor = 0.1, *, log_inside: bool = False, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(**options)
+        checks.finite_positive("temperature", temperature)
+        checks.flag("log_inside", log_inside)
+        self.temperature, self.log_inside = temperature, log_inside
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """The row-normalised "plan" over all other samples."""
+        mask, rows = batch.all_but_kin(batch.kin), None
+        if batch.target is not None:
+            batch.target.admitted_by(mask)
+            rows, _ = batch.target.marginals(batch.gram.shape[1])
+        return {"plan": couple(batch.scores(self.temperature, mask), Fixed(rows), Free())}
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """Minus the mean logarithm, or the logarithm of the mean, of the positives' probabilities."""
+        target = batch.target or (SameLabel() if batch.labels is not None else Positives()).of(batch)
+        plan = couplings["plan"]
+        rows = target.row_mass(plan.f)
+        log_plan = target.log_entries(plan)
+        if self.log_inside:
+            return (rows * (torch.log(rows) - target.log_mean_exp(log_plan))).sum()
+        return (rows * torch.log(rows)).sum() - target.expect(log_plan)
+
+
+class Alignment(Loss):
+    """Alignment alone: positives attract, nothing repels; the form of BYOL and SimSiam.
+
+        loss = mean_i mean_p (1 - s_ip) / tau       (tau = 0.5 and unit rows: 2 - 2 s, the squared distance)
+
+    As a coupling: rows Free, columns Free, so the plan is the kernel exp((s - 1) / tau) itself and -log of its
+    positive entries is the loss. Constant embeddings minimise it: what keeps a method from them is its asymmetry
+    (predictor, stop-gradient, slow target network), not this loss. For BYOL, with predictions p and targets k:
+    `loss(p1, k2.detach()) + loss(p2, k1.detach())`.
+
+    Args:
+        temperature: tau > 0, a scale; a tensor or `nn.Parameter` carries gradient.
+        normalize: see `Loss`.
+
+    Relations:
+        tau = 0.5: the alignment of alignment-uniformity with power 2, and the attraction of CACR for two views.
+
+    Cost:
+        O(N d).
+
+    Source:
+        Grill et al. 2020 (BYOL); Chen et al. 2024 for the coupling.
+
+    Example:
+        >>> import torch
+        >>> from couplings import Alignment
+        >>> z = torch.eye(4)
+        >>> Alignment()(z, z.roll(1, 0)).item()
+        2.0
+    """
+
+    def __init__(self, temperature: float | Tensor = 0.5, *, normalize: bool = True) -> None:
+        super().__init__(normalize=normalize)
+        checks.finite_positive("temperature", temperature)
+        self.temperature = temperature
+
+    def shown(self, batch: Batch) -> dict[str, Coupling]:
+        """The kernel as the unconstrained "plan"; the value does without its N x N entries."""
+        return {"plan": couple(batch.scores(self.temperature, batch.itself), Free(), Free())}
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """Minus the log-kernel at the positives."""
+        kernel = batch.scores(self.temperature, batch.itself)
+        return 1 / self.temperature - kernel.at(batch.rows, batch.positives).mean()

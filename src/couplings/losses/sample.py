@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,41 +11,89 @@ from torch import Tensor
 from .. import checks
 from ..costs import Cost, ExpSquaredEuclidean, SquaredEuclidean, resolve
 from ..coupling import Coupling
-from ..marginals import Fixed, Free
+from ..marginals import KL, Fixed, Free, Marginal
+from ..precision import solved_below
+from ..rules import Entropic, Rule, resolve_rule
 from ..solve import couple
-from .base import Couplings, Loss
+from .base import Couplings, Loss, Options
 from .batch import Batch
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class _SampledNegatives(Loss):
     """log-ratio of the positive and N' times the mean negative kernel under the plan, debiased by tau_plus."""
 
-    def __init__(self, temperature: float | Tensor, tau_plus: float, normalize: bool) -> None:
-        super().__init__(normalize=normalize)
+    def __init__(
+        self, temperature: float | Tensor, tau_plus: float, detach_weights: bool, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(**options)
         checks.finite_positive("temperature", temperature)
         checks.fraction("tau_plus", tau_plus)
-        self.temperature, self.tau_plus = temperature, tau_plus
+        checks.flag("detach_weights", detach_weights)
+        self.temperature, self.tau_plus, self.detach_weights = temperature, tau_plus, detach_weights
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """mean -log(pos / (pos + Ng)) in logs: nothing of the size exp(1 / tau) is ever formed."""
         kernel = batch.scores(self.temperature, batch.same)
         log_negative = couplings["negatives"].log_expect(kernel)[:, None]  # (N, 1)
         log_positive = kernel.at(batch.rows, batch.positives)  # (N, views - 1)
-        debiased = self._debiased(log_negative, log_positive)
+        debiased = log_debiased(log_negative, log_positive, self.tau_plus, -1 / self.temperature)
         log_count = torch.log(batch.negative_count().to(log_positive))
         return torch.nn.functional.softplus(debiased + log_count - log_positive).mean()
 
-    def _debiased(self, log_negative: Tensor, log_positive: Tensor) -> Tensor:
-        """log max((E - tau_plus pos) / (1 - tau_plus), exp(-1 / tau))."""
-        if self.tau_plus == 0:
-            return log_negative
-        # Beyond share = 1 the floor holds; the clamp keeps exp, and with it the gradient, finite.
-        ratio = (log_positive - log_negative).clamp_max(1 - math.log(self.tau_plus))
-        share = self.tau_plus * torch.exp(ratio)
-        left = torch.where(share < 1, share, 0.0)
-        debiased = log_negative + torch.log1p(-left) - math.log1p(-self.tau_plus)
-        floor = torch.as_tensor(-1 / self.temperature, dtype=debiased.dtype, device=debiased.device)
-        return torch.where(share < 1, torch.maximum(debiased, floor), floor)
+
+def log_debiased(log_negative: Tensor, log_positive: Tensor, tau_plus: float, log_floor: float | Tensor) -> Tensor:
+    """log max((E - tau_plus pos) / (1 - tau_plus), floor): the mean kernel without the positives hidden in it."""
+    if tau_plus == 0:
+        return log_negative
+    # Beyond share = 1 the floor holds; the clamp keeps exp, and with it the gradient, finite.
+    ratio = (log_positive - log_negative).clamp_max(1 - math.log(tau_plus))
+    share = tau_plus * torch.exp(ratio)
+    left = torch.where(share < 1, share, 0.0)
+    debiased = log_negative + torch.log1p(-left) - math.log1p(-tau_plus)
+    floor = torch.as_tensor(log_floor, dtype=debiased.dtype, device=debiased.device)
+    return torch.where(share < 1, torch.maximum(debiased, floor), floor)
+
+
+class DebiasedInfoNCE(_SampledNegatives):
+    """Debiased InfoNCE: negatives corrected for the positives among them.
+
+        Ng_i = N' max( (mean_j exp(s_ij / tau) - tau_plus exp(s_ip / tau)) / (1 - tau_plus), exp(-1 / tau) )
+        loss = mean_i mean_p -log( pos / (pos + Ng_i) ),   N' negatives an anchor
+
+    As a coupling: rows Fixed, columns Free, entropic at infinite temperature: uniform over the negatives.
+
+    Args:
+        temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
+        tau_plus: prior probability that a negative is a positive, in [0, 1). At low temperatures many anchors sit on
+            the floor exp(-1 / tau), where the negatives pass no gradient on.
+        options: `normalize`, `across_views`; see `Loss`.
+
+    Relations:
+        `HCL(beta=0)`. tau_plus = 0, two views: InfoNCE.
+
+    Cost:
+        Two N x M matrices, one kept for the gradient.
+
+    Source:
+        Chuang et al. 2020 (DCL).
+
+    Example:
+        >>> import torch
+        >>> from couplings import DebiasedInfoNCE
+        >>> z = torch.eye(4)
+        >>> round(DebiasedInfoNCE(temperature=0.5, tau_plus=0.1)(z, z).item(), 4)
+        0.2389
+    """
+
+    def __init__(self, temperature: float | Tensor = 0.5, tau_plus: float = 0.1, **options: Unpack[Options]) -> None:
+        super().__init__(temperature, tau_plus, True, **options)
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """Uniform "negatives"."""
+        return {"negatives": couple(batch.detach().scores(math.inf, batch.same))}
 
 
 class HCL(_SampledNegatives):
@@ -52,24 +101,24 @@ class HCL(_SampledNegatives):
 
         w_ij = softmax_j(beta s_ij / tau)   over the negatives, differentiable
         Ng_i = N' max( (E_w[exp(s_ij / tau)] - tau_plus exp(s_ip / tau)) / (1 - tau_plus), exp(-1 / tau) )
-        loss = mean_i -log( pos / (pos + Ng_i) ),   N' negatives an anchor
+        loss = mean_i mean_p -log( pos / (pos + Ng_i) ),   N' negatives an anchor
 
     As a coupling: rows Fixed, columns Free, entropic at temperature tau / beta, positives masked.
 
     Args:
-        temperature: tau > 0.
+        temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         beta: hardness >= 0; 0 weighs all negatives alike (debiased InfoNCE).
         tau_plus: prior probability that a negative is a positive, in [0, 1). At low temperatures many anchors sit on
             the floor exp(-1 / tau), where the negatives pass no gradient on.
         detach_weights: stop the gradient in w, so that only the sampling changes.
-        normalize: see `Loss`.
+        options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
-        beta = 0 and tau_plus = 0, two views: InfoNCE. beta = 0: debiased contrastive loss. The weights equal a
-        row plan with squared Euclidean cost at reg = 2 tau / beta.
+        beta = 0 and tau_plus = 0, two views: InfoNCE. beta = 0: `DebiasedInfoNCE`. The weights equal a row plan with
+        squared Euclidean cost at reg = 2 tau / beta.
 
     Cost:
-        Two N x M matrices.
+        Two N x M matrices, kept for the gradient.
 
     Source:
         Robinson et al. 2021; the tilting is the one-sided case of Jiang et al. 2021.
@@ -89,12 +138,11 @@ class HCL(_SampledNegatives):
         tau_plus: float = 0.1,
         *,
         detach_weights: bool = False,
-        normalize: bool = True,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(temperature, tau_plus, normalize)
+        super().__init__(temperature, tau_plus, detach_weights, **options)
         checks.finite_nonnegative("beta", beta)
-        checks.flag("detach_weights", detach_weights)
-        self.beta, self.detach_weights = beta, detach_weights
+        self.beta = beta
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The tilted "negatives"."""
@@ -103,34 +151,64 @@ class HCL(_SampledNegatives):
         return {"negatives": plan.detach() if self.detach_weights else plan}
 
 
-class HCLOT(_SampledNegatives):
+class _TransportedNegatives(_SampledNegatives):
+    """A plan with a column marginal at a regularisation of its own, solved to a tolerance."""
+
+    def __init__(
+        self,
+        temperature: float | Tensor,
+        reg: float,
+        tau_plus: float,
+        cost: Cost,
+        sweeps: int | None,
+        detach_weights: bool,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(temperature, tau_plus, detach_weights, **options)
+        checks.finite_positive("reg", reg)
+        if sweeps is not None:
+            checks.count("sweeps", sweeps)
+        self.reg, self.cost, self.sweeps = reg, cost, sweeps
+
+    def _plan(self, batch: Batch, cols: Marginal, rule: Rule) -> dict[str, Coupling]:
+        batch = batch.detach() if self.detach_weights else batch
+        scores = batch.scores(rule.per_column(self.reg, batch.gram.shape[1]), batch.same, self.cost)
+        if self.sweeps is not None:
+            return {"negatives": couple(scores, Fixed(), cols, sweeps=self.sweeps, rule=rule)}
+        return {"negatives": couple(scores, Fixed(), cols, sweeps=1000, tol=solved_below(scores.dtype), rule=rule)}
+
+
+class HCLOT(_TransportedNegatives):
     """Hard negatives by regularised optimal transport.
 
         P    = argmin <P, C> + reg KL(P, a x b),  rows and columns Fixed, positives masked, detached
         Ng_i = N' max( (E_{P(.|i)}[exp(s_ij / tau)] - tau_plus pos) / (1 - tau_plus), exp(-1 / tau) )
-        loss = mean_i -log( pos / (pos + Ng_i) )
+        loss = mean_i mean_p -log( pos / (pos + Ng_i) )
 
     Unlike HCL no candidate can be everyone's hard negative: each column carries the same mass.
 
     Args:
-        temperature: tau > 0 of the loss.
-        reg: entropic regularisation > 0 of the plan, in units of the cost; smaller is harder.
+        temperature: tau > 0 of the loss; a tensor or `nn.Parameter` carries gradient.
+        reg: regularisation > 0 of the plan, in units of the cost; smaller is harder.
         tau_plus: prior probability that a negative is a positive, in [0, 1).
         cost: "sqeuclidean", "exp", or any `Cost`.
         kappa: shift of the "exp" cost, exp(|q - k|^2 - kappa); 1 when None. An error with any other cost.
+        rule: "entropic", "quadratic" (each anchor samples a few negatives, the others not at all) or a `Rule`. Rows
+            are P(j | i) = phi(theta_i + gamma_j - C_ij / reg) whatever the batch size.
         sweeps: exactly so many sweeps; by default until the marginal error is below 1e-10 (float64) or 1e-5
             (float32), with a `CouplingWarning` if 1,000 sweeps do not get there.
-        normalize: see `Loss`.
+        detach_weights: the plan is a constant, as in the paper; False backpropagates through its sweeps.
+        options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
         reg -> infinity: uniform negatives, debiased InfoNCE. Columns Free instead of Fixed: HCL with
-        beta = 2 tau / reg.
+        beta = 2 tau / reg; `RelaxedHCLOT` lies between.
 
     Cost:
-        Two passes over an N x N matrix a sweep, nothing kept.
+        Two passes over an N x N matrix a sweep; one matrix kept for the gradient.
 
     Source:
-        Jiang, Ishwar, Aeron 2021.
+        Jiang, Ishwar, Aeron 2021. The quadratic rule is this library's.
 
     Example:
         >>> import torch
@@ -148,22 +226,75 @@ class HCLOT(_SampledNegatives):
         cost: str | Cost = "sqeuclidean",
         kappa: float | None = None,
         *,
+        rule: str | Rule = "entropic",
         sweeps: int | None = None,
-        normalize: bool = True,
+        detach_weights: bool = True,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(temperature, tau_plus, normalize)
-        checks.finite_positive("reg", reg)
-        if sweeps is not None:
-            checks.count("sweeps", sweeps)
-        self.reg, self.cost, self.sweeps = reg, _cost(cost, kappa), sweeps
+        super().__init__(temperature, reg, tau_plus, _cost(cost, kappa), sweeps, detach_weights, **options)
+        self.rule = resolve_rule(rule)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
-        """The balanced "negatives", a constant."""
-        scores = batch.detach().scores(self.reg, batch.same, self.cost)
-        if self.sweeps is not None:
-            return {"negatives": couple(scores, Fixed(), Fixed(), sweeps=self.sweeps)}
-        tol = 1e-10 if scores.storage.logits.dtype == torch.float64 else 1e-5
-        return {"negatives": couple(scores, Fixed(), Fixed(), sweeps=1000, tol=tol)}
+        """The balanced "negatives"."""
+        return self._plan(batch, Fixed(), self.rule)
+
+
+class RelaxedHCLOT(_TransportedNegatives):
+    """KL-relaxed hard negatives: columns may leave their share of mass at a price. Ours.
+
+        P    = argmin <P, C> + reg KL(P, a x b) + rho KL(P^T 1, b),  rows Fixed, positives masked, detached
+        Ng_i, loss: those of HCLOT
+
+    HCL lets a hub be everyone's hard negative, HCL-OT forces outliers to be someone's; rho chooses in between.
+
+    Args:
+        temperature: tau > 0 of the loss; a tensor or `nn.Parameter` carries gradient.
+        reg: entropic regularisation > 0 of the plan, in units of the cost; smaller is harder.
+        rho: price > 0 of column mass, in units of the cost.
+        tau_plus: prior probability that a negative is a positive, in [0, 1).
+        cost: "sqeuclidean", "exp", or any `Cost`.
+        kappa: shift of the "exp" cost; 1 when None.
+        sweeps: exactly so many sweeps; by default to the tolerances of `HCLOT`.
+        detach_weights: the plan is a constant; False backpropagates through its sweeps.
+        options: `normalize`, `across_views`; see `Loss`.
+
+    Relations:
+        rho -> 0: HCL with detached weights, beta = 2 tau / reg. rho -> infinity: HCLOT.
+
+    Cost:
+        That of `HCLOT`; fewer sweeps.
+
+    Source:
+        This library.
+
+    Example:
+        >>> import torch
+        >>> from couplings import RelaxedHCLOT
+        >>> z = torch.eye(4)
+        >>> round(RelaxedHCLOT(temperature=0.5, rho=1.0)(z, z).item(), 4)
+        0.5944
+    """
+
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.5,
+        reg: float = 0.7,
+        rho: float = 1.0,
+        tau_plus: float = 0.0,
+        cost: str | Cost = "sqeuclidean",
+        kappa: float | None = None,
+        *,
+        sweeps: int | None = None,
+        detach_weights: bool = True,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(temperature, reg, tau_plus, _cost(cost, kappa), sweeps, detach_weights, **options)
+        checks.positive("rho", rho)
+        self.rho = rho
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """The relaxed "negatives"."""
+        return self._plan(batch, KL(self.rho), Entropic())
 
 
 def _cost(cost: str | Cost, kappa: float | None) -> Cost:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -159,8 +159,7 @@ class ViewsConfig(Settings):
         return value
 
 
-def _unknown_params(target: Callable[..., Any], given: Iterable[str], skip: int = 0) -> None:
-    known = list(inspect.signature(target).parameters)[skip:]
+def _unknown_params(known: Collection[str], given: Iterable[str]) -> None:
     for key in given:
         if key not in known:
             raise ValueError(f"{key}: unknown parameter; {did_you_mean(key, known)}")
@@ -181,7 +180,7 @@ class EncoderConfig(Settings):
             if self.name not in ENCODERS:
                 hint = did_you_mean(self.name, [*ENCODERS, f"{TIMM}NAME"])
                 raise ValueError(f"name: unknown name '{self.name}'; {hint}")
-            _unknown_params(ENCODERS[self.name], self.params, skip=1)
+            _unknown_params(list(inspect.signature(ENCODERS[self.name]).parameters)[1:], self.params)
         return self
 
 
@@ -205,11 +204,11 @@ class LossConfig(Settings):
 
     def build(self) -> Loss:
         """The loss; raises ``ValueError`` on an unknown name or parameter."""
-        from couplings.losses import LOSSES
+        from couplings.losses import LOSSES, parameters_of
 
         if self.name not in LOSSES:
             raise ValueError(f"name: unknown name '{self.name}'; {did_you_mean(self.name, LOSSES)}")
-        _unknown_params(LOSSES[self.name], self.params)
+        _unknown_params(parameters_of(LOSSES[self.name]), self.params)
         return LOSSES[self.name](**self.params)
 
 

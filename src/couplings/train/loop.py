@@ -129,8 +129,13 @@ def _schedule(optimiser: Optimizer, config: OptimiserConfig, steps: int) -> LRSc
     return SequentialLR(optimiser, [rise, cosine], milestones=[warmup])
 
 
-def _adamw(model: nn.Module, config: OptimiserConfig) -> AdamW:
-    return AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+def _adamw(model: nn.Module, loss: Loss, config: OptimiserConfig) -> AdamW:
+    """All weights of the model, and what the loss learns (a temperature), which does not decay."""
+    groups: list[dict[str, Any]] = [
+        {"params": list(model.parameters())},
+        {"params": list(loss.parameters()), "weight_decay": 0.0},
+    ]
+    return AdamW([group for group in groups if group["params"]], lr=config.lr, weight_decay=config.weight_decay)
 
 
 def _prepare(config: RunConfig, data: Dataset) -> _Trainer:
@@ -140,14 +145,15 @@ def _prepare(config: RunConfig, data: Dataset) -> _Trainer:
     torch.manual_seed(config.seed)
     plain = build_model(config, data.shape)
     plain.encoder.standardise_by(data.train_images)
-    model, optimiser = fabric.setup(plain, _adamw(plain, config.optimiser))
+    loss = config.loss.build().to(fabric.device)
+    model, optimiser = fabric.setup(plain, _adamw(plain, loss, config.optimiser))
     return _Trainer(
         config=config,
         fabric=fabric,
         model=model,
         optimiser=optimiser,
         schedule=_schedule(optimiser, config.optimiser, config.steps),
-        loss=config.loss.build().to(fabric.device),
+        loss=loss,
         views=Views(config.views, data.shape.channels),
         images=data.train_images.to(fabric.device),
         generator=torch.Generator(fabric.device).manual_seed(config.seed),

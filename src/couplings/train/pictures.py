@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from couplings.losses import LOSSES
+from couplings.losses import LOSSES, parameters_of
 from couplings.report import coupling_picture, curves
 from couplings.train.data import Dataset
 from couplings.train.run import Run
@@ -37,7 +36,7 @@ def draw_curves(run: Run) -> Path:
 def title(run: Run, what: str) -> str:
     """The loss, the data set, the seed and ``what``; below them the loss's parameters, given or not."""
     settings = run.config.loss
-    defaults = {name: part.default for name, part in signature(LOSSES[settings.name]).parameters.items()}
+    defaults = {name: part.default for name, part in parameters_of(LOSSES[settings.name]).items()}
     # Switches say something only if they were turned.
     spoken = {name: value for name, value in defaults.items() if value is not None and not isinstance(value, bool)}
     params = ", ".join(f"{name} {value}" for name, value in (spoken | settings.params).items())

@@ -1,0 +1,245 @@
+"""From a call to a `Batch`: validation, unit rows, and the ids that say who is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from .._storage.grams import OwnKeys, SharedKeys
+from ..coupling import Coupling
+from ..errors import InvalidInput
+from ..masks import GivenMask, Mask, SameId
+from ..precision import at_least_single
+from ..targets import Given, Target
+from .batch import Batch
+
+
+class Sides(TypedDict, total=False):
+    """What a loss takes beside the views.
+
+    labels: class ids (n,); samples of one class never repel each other, and attract where the loss says so.
+    ids: sample ids (n,); samples with equal ids (duplicates, known false negatives) never repel each other.
+    keys: more candidates (m, d), a queue; all of them negatives of every sample.
+    key_ids: sample ids of the keys (m,); keys with an anchor's id never repel it. Needs `ids`.
+    negatives: the negatives of each sample (n, k, d), in place of the batch's.
+    mask: more pairs that never repel: a `Mask` (such as `Guide`) or a boolean matrix (N, M), True where forbidden.
+    domains: domain ids (n,), for a loss whose target is `Domains`.
+    target: the plan to match, a matrix (N, M) or a `Coupling`, for a loss that matches one.
+    """
+
+    labels: Tensor | None
+    ids: Tensor | None
+    keys: Tensor | None
+    key_ids: Tensor | None
+    negatives: Tensor | None
+    mask: Mask | Tensor | None
+    domains: Tensor | None
+    target: Target | Coupling | Tensor | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a loss reads a call.
+
+    Attributes:
+        normalize: scale rows to unit norm.
+        across_views: negatives come from the other views only.
+        labels_attract: labels name positives, so they do not mask.
+    """
+
+    normalize: bool = True
+    across_views: bool = False
+    labels_attract: bool = False
+
+
+def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
+    """Validate a call and describe it.
+
+    Raises:
+        InvalidInput: for anything no loss can be computed from; the message names the argument.
+    """
+    known = Sides.__annotations__
+    unknown = [name for name in sides if name not in known]
+    checks.require(not unknown, f"unknown argument {unknown}: a loss takes views and {', '.join(known)}")
+    _check_views(views, sides)
+    z = _prepared([f"view {i + 1}" for i in range(len(views))], views, reading.normalize)
+    n = len(views[0])
+    if (negatives := sides.get("negatives")) is not None:
+        checks.matrix("negatives", negatives, dims=3)
+        return _own_negatives(z, n, _prepared(["negatives"], [negatives], reading.normalize), sides)
+    if (keys := sides.get("keys")) is not None:
+        checks.matrix("keys", keys)
+        keys = _prepared(["keys"], [keys], reading.normalize)
+    return _in_batch(z, n, keys, sides, reading)
+
+
+def _check_views(views: Sequence[Tensor], sides: Sides) -> None:
+    checks.require(len(views) >= 2, f"a loss needs at least two views of the samples, got {len(views)}")
+    names = [f"view {i + 1}" for i in range(len(views))]
+    for name, view in zip(names, views, strict=True):
+        checks.matrix(name, view)
+    checks.same_shape(names, views)
+    alone = sides.get("keys") is None and sides.get("negatives") is None
+    if alone and len(views[0]) < 2:
+        raise InvalidInput("views hold one sample, which has no negatives: pass n >= 2, keys= or negatives=")
+
+
+def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool) -> Tensor:
+    """Stacked, at least single precision, checked, unit rows if asked."""
+    z = at_least_single(torch.cat(list(parts)))
+    norms = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+    if not checks.norms_usable(norms, zero=not normalize):
+        for name, part in zip(names, parts, strict=True):  # which one
+            checks.rows_usable(name, at_least_single(part), zero=not normalize)
+    return z / norms if normalize else z
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """Indices of a batch: samples and views of the rows, and ids for the queue's columns that nobody has."""
+
+    n: int
+    views: int
+    nobody: Tensor
+
+    @property
+    def sample(self) -> Tensor:
+        return torch.arange(self.n, device=self.nobody.device).repeat(self.views)
+
+    @property
+    def view(self) -> Tensor:
+        return torch.arange(self.views, device=self.nobody.device).repeat_interleave(self.n)
+
+    def same(self, rows: Tensor, cols: Tensor | None = None, queue: Tensor | None = None) -> SameId:
+        """Rows against the batch's columns (the rows' ids unless given), then the queue's."""
+        cols, queue = rows if cols is None else cols, self.nobody if queue is None else queue
+        return SameId(rows, torch.cat([cols, queue]) if len(queue) else cols)
+
+    def ids(self, name: str, ids: Tensor, queue: Tensor | None = None) -> SameId:
+        """Ids of the samples (n,), checked, as a mask."""
+        rows = _id_vector(name, ids, self.n).to(self.nobody.device)
+        return self.same(rows.repeat(self.views), queue=self._unmatched(rows) if queue is None else queue)
+
+    def _unmatched(self, ids: Tensor) -> Tensor:
+        return self.nobody + ids.min().clamp_max(0)
+
+
+def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Reading) -> Batch:
+    queue = 0 if keys is None else len(keys)
+    if keys is not None:
+        same_d = keys.shape[1] == z.shape[1]
+        checks.require(same_d, f"keys have {keys.shape[1]} dimensions but the views have {z.shape[1]}")
+    frame = _Frame(n, len(z) // n, -1 - torch.arange(queue, device=z.device))
+    gram = SharedKeys(z, z if keys is None else torch.cat([z, keys.to(z)]))
+    labels, domains = (_optional(frame, name, sides.get(name)) for name in ("labels", "domains"))
+    sample = frame.same(frame.sample)
+    same: Mask = sample | frame.same(frame.view) if reading.across_views else sample
+    for name, mask in _user_masks(sides, frame, gram.shape, None if reading.labels_attract else labels):
+        same = same | mask
+        _require_negatives(name, same)
+    # The k-th positive of view v is view v + k, cyclically; ids of (sample, view) name exactly that pair.
+    shifts = [(frame.view + k) % frame.views for k in range(1, frame.views)]
+    cell = frame.sample * frame.views
+    return Batch(
+        gram=gram,
+        n=n,
+        views=frame.views,
+        positives=torch.stack([shift * n + frame.sample for shift in shifts], dim=1),
+        itself=frame.same(cell + frame.view),
+        sample=sample,
+        same=same,
+        partners=tuple(frame.same(cell + shift, cell + frame.view) for shift in shifts),
+        labels=labels,
+        domains=domains,
+        target=_target(sides.get("target"), gram.shape),
+    )
+
+
+def _optional(frame: _Frame, name: str, ids: object) -> SameId | None:
+    return None if ids is None else frame.ids(name, ids)  # type: ignore[arg-type]
+
+
+def _user_masks(
+    sides: Sides, frame: _Frame, shape: tuple[int, int], labels: SameId | None
+) -> Iterator[tuple[str, Mask]]:
+    ids, key_ids, mask = sides.get("ids"), sides.get("key_ids"), sides.get("mask")
+    if key_ids is not None:
+        checks.require(sides.get("keys") is not None, "key_ids needs keys: pass keys= of shape (m, d) with it")
+        checks.require(ids is not None, "key_ids needs ids: without them no key can belong to a sample")
+        key_ids = _id_vector("key_ids", key_ids, len(frame.nobody)).to(frame.nobody.device)
+    if ids is not None:
+        yield "ids", frame.ids("ids", ids, key_ids)
+    if labels is not None:
+        yield "labels", labels
+    if mask is not None:
+        yield "mask", _given_mask(mask, shape)
+
+
+def _given_mask(mask: Mask | Tensor, shape: tuple[int, int]) -> Mask:
+    given = GivenMask(mask) if isinstance(mask, Tensor) else mask
+    kind = type(mask).__name__
+    checks.require(isinstance(given, Mask), f"mask must be a Mask or a boolean matrix (N, M), got {kind}")
+    fits = given.shape == shape
+    checks.require(fits, f"mask has shape {given.shape} but anchors and candidates are {shape}: one row an anchor")
+    return given
+
+
+def _target(target: Target | Coupling | Tensor | None, shape: tuple[int, int]) -> Target | None:
+    if target is None or isinstance(target, Target):
+        return target
+    matrix = target.plan() if isinstance(target, Coupling) else target
+    checks.matrix("target", matrix)
+    got = tuple(matrix.shape)
+    checks.require(got == shape, f"target must have shape {shape}, anchors by candidates, got {got}")
+    return Given(matrix)
+
+
+def _id_vector(name: str, ids: Tensor, n: int) -> Tensor:
+    checks.tensor(name, ids)
+    fits = ids.dim() == 1 and len(ids) == n
+    checks.require(fits, f"{name} must have shape ({n},), one entry a row, got {tuple(ids.shape)}")
+    whole = not ids.is_floating_point() and not ids.is_complex()
+    checks.require(whole, f"{name} must be integers, got {ids.dtype}: call .long() on them")
+    return ids.long()
+
+
+def _require_negatives(name: str, same: Mask) -> None:
+    if checks.checks_enabled() and (alone := same.forbidden().all(1)).any():
+        row = int(alone.nonzero()[0])
+        raise InvalidInput(
+            f"{name} leave anchor {row} no negative ({int(alone.sum())} such anchors), all other samples share its "
+            "own: mix others into the batch, or pass keys="
+        )
+
+
+def _own_negatives(z: Tensor, n: int, negatives: Tensor, sides: Sides) -> Batch:
+    fits = negatives.dim() == 3 and negatives.shape[0] == n and negatives.shape[2] == z.shape[1]
+    got = f"(n, k, d) with n = {n} and d = {z.shape[1]}, got {tuple(negatives.shape)}"
+    checks.require(fits, f"negatives must have shape {got}")
+    others = [name for name in Sides.__annotations__ if name != "negatives" and sides.get(name) is not None]
+    checks.require(
+        not others, f"negatives= replaces the batch's candidates, so {others} would have no effect: drop one"
+    )
+    views, p = len(z) // n, len(z) // n - 1
+    by_sample = z.reshape(views, n, -1).transpose(0, 1)  # (n, views, d)
+    turned = [by_sample.roll(-k, dims=1) for k in range(1, views)]  # positives of every view
+    positives = torch.stack(turned, dim=2).transpose(0, 1).reshape(len(z), p, -1)
+    gram = OwnKeys(z, torch.cat([positives, negatives.to(z).repeat(views, 1, 1)], dim=1))
+    column = torch.arange(gram.shape[1], device=z.device)
+    rows = torch.zeros(len(z), dtype=torch.long, device=z.device)
+    sample = SameId(rows, (column >= p).long())
+    return Batch(
+        gram=gram,
+        n=n,
+        views=views,
+        positives=column[:p].repeat(len(z), 1),
+        itself=SameId(rows - 1, column),
+        sample=sample,
+        same=sample,
+        partners=tuple(SameId(rows + k, column) for k in range(p)),
+    )

@@ -1,0 +1,199 @@
+"""Contrastive attraction and contrastive repulsion: one plan over positives, one over negatives."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from ..costs import RBF, Cost, SquaredEuclidean, resolve
+from ..coupling import Coupling
+from ..marginals import Fixed
+from ..scores import Scores
+from ..solve import couple
+from .base import Couplings, Loss
+from .batch import Batch, Block
+from .sample import log_debiased
+
+
+class CACR(Loss):
+    """Contrastive attraction and contrastive repulsion.
+
+        attraction = alpha mean_i sum_p w+_ip |z_i - z_p|^2,   w+ = softmax_p(+t_positive |z_i - z_p|^2)
+        repulsion  = beta  mean_i [ sum_j w-_ij g_ij - tau_plus g_ip ] / (1 - tau_plus),   g = -|z_i - z_j|^2,
+                     w- = softmax_j(-t_negative |z_i - z_j|^2)
+
+    Far positives and near negatives weigh most. Positives are the sample's other views; negatives of a view are
+    the other samples of one other view, averaged over both orders of every view pair. As couplings: rows Fixed,
+    columns Free, entropic; sign -1 for attraction, +1 for repulsion.
+
+    Args:
+        t_positive: hardness of positives >= 0, 0 weighs them alike; no effect with two views, where a sample has one.
+        t_negative: hardness of negatives >= 0, 0 weighs them alike.
+        alpha: weight of attraction >= 0, 0 switches it off.
+        beta: weight of repulsion >= 0, 0 switches it off.
+        cost: of the repulsion: "sqeuclidean", "rbf", or any `Cost`, whose score it then averages. `RBF(t)` is
+            the logarithmic form beta log sum_j w-_ij exp(-t |z_i - z_j|^2).
+        tau_plus: prior probability that a negative is a positive, in [0, 1): the mean over true negatives is
+            (all - tau_plus positives) / (1 - tau_plus), so positives attract a little more. With "rbf" the mean
+            kernel is corrected so, not below exp(-4 t).
+        ordered: only views a before b with anchors in a, as released; a biased half of the pairs.
+        detach_weights: stop the gradient in w+ and w-.
+        normalize: see `Loss`.
+
+    Relations:
+        t_positive = t_negative = 0 with "rbf": alignment and uniformity, the logarithm taken anchor by anchor.
+        beta = 0, two views: alignment. The released debiased term has the opposite sign and no beta.
+
+    Cost:
+        One n x n matrix for each ordered pair of views, kept for the gradient.
+
+    Source:
+        Zheng et al. 2021 (CCT, CACR).
+
+    Example:
+        >>> import torch
+        >>> from couplings import CACR
+        >>> z = torch.eye(4)
+        >>> round(CACR()(z, z).item(), 4)
+        -2.0
+    """
+
+    def __init__(
+        self,
+        t_positive: float = 1.0,
+        t_negative: float = 2.0,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        cost: str | Cost = "sqeuclidean",
+        *,
+        tau_plus: float = 0.0,
+        ordered: bool = False,
+        detach_weights: bool = False,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(normalize=normalize)
+        for name, value in (
+            ("t_positive", t_positive),
+            ("t_negative", t_negative),
+            ("alpha", alpha),
+            ("beta", beta),
+        ):
+            checks.finite_nonnegative(name, value)
+        checks.fraction("tau_plus", tau_plus)
+        checks.flag("ordered", ordered)
+        checks.flag("detach_weights", detach_weights)
+        self.t_positive, self.t_negative, self.alpha, self.beta = t_positive, t_negative, alpha, beta
+        self.cost = resolve(cost, {"sqeuclidean": SquaredEuclidean(), "rbf": RBF()})
+        self.tau_plus, self.ordered, self.detach_weights = tau_plus, ordered, detach_weights
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """The "attraction" over positives and one repulsion for each pair of views."""
+        checks.require(
+            not (self.ordered and batch.gram.own_columns),
+            "ordered=True needs pairs of views, which negatives= replaces: drop one of them",
+        )
+        positives = batch.gram.gather(batch.positives)
+        far = -Scores.from_gram(positives, temperature=_inverse(self.t_positive), cost=SquaredEuclidean())
+        plans = {"attraction": couple(far)}
+        for block in batch.view_pairs(self.ordered):
+            near = batch.block_scores(block, _inverse(self.t_negative), batch.same, self._weight_cost())
+            plans[block.name] = self._repelled(near)
+        return {name: plan.detach() for name, plan in plans.items()} if self.detach_weights else plans
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """alpha attraction + beta repulsion."""
+        distance = Scores.from_gram(batch.gram.gather(batch.positives), cost=SquaredEuclidean())
+        attraction = -couplings["attraction"].expect(distance).mean()
+        repulsions = [self._repulsion(couplings[block.name], batch, block) for block in batch.view_pairs(self.ordered)]
+        return self.alpha * attraction + self.beta * torch.stack(repulsions).mean()
+
+    def _repelled(self, near: Scores) -> Coupling:
+        return couple(near)
+
+    def _repulsion(self, plan: Coupling, batch: Batch, block: Block) -> Tensor:
+        rows = batch.rows[: batch.n]
+        if isinstance(self.cost, RBF):
+            exponent = batch.block_scores(block, 1 / self.cost.t, batch.same, SquaredEuclidean())
+            log_mean, positive = plan.log_expect(exponent)[:, None], exponent.at(rows, block.positives)
+            return log_debiased(log_mean, positive, self.tau_plus, -4 * self.cost.t).mean()
+        score = batch.block_scores(block, 1.0, batch.same, self.cost)
+        mean = plan.expect(score).mean()
+        if not self.tau_plus:
+            return mean
+        return (mean - self.tau_plus * score.at(rows, block.positives).mean()) / (1 - self.tau_plus)
+
+    def _weight_cost(self) -> Cost:
+        return SquaredEuclidean() if isinstance(self.cost, RBF) else self.cost
+
+
+class SinkhornCACR(CACR):
+    """CACR with a balanced repulsion: within a pair of views every sample repels with the same mass. Ours.
+
+        attraction: that of CACR
+        repulsion = beta mean_i [ sum_j P(j | i) g_ij - tau_plus g_ip ] / (1 - tau_plus),
+                    P = T sweeps between Fixed rows and Fixed columns of exp(-t_negative |z_i - z_j|^2)
+
+    In CACR a hub that is near to everyone takes most of the repulsion; here its columns are full and the mass goes on
+    to others. As couplings: attraction rows Fixed, columns Free, sign -1; repulsion rows Fixed, columns Fixed.
+
+    Args:
+        t_positive, t_negative, alpha, beta, cost, tau_plus, ordered, detach_weights, normalize: see `CACR`.
+        sweeps: T >= 0, of rows then columns; the weights are the plan's conditionals.
+
+    Raises:
+        InvalidInput: with `negatives`, where no two anchors share a column.
+
+    Relations:
+        sweeps = 0: uniform weights. Columns Free: CACR. t_negative = 0: CACR with t_negative = 0, whatever T.
+
+    Cost:
+        2 T passes over an n x n matrix for each ordered pair of views.
+
+    Source:
+        This library.
+
+    Example:
+        >>> import torch
+        >>> from couplings import SinkhornCACR
+        >>> z = torch.eye(4)
+        >>> round(SinkhornCACR()(z, z).item(), 4)
+        -2.0
+    """
+
+    def __init__(
+        self,
+        t_positive: float = 1.0,
+        t_negative: float = 2.0,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        cost: str | Cost = "sqeuclidean",
+        *,
+        sweeps: int = 10,
+        tau_plus: float = 0.0,
+        ordered: bool = False,
+        detach_weights: bool = False,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(
+            t_positive,
+            t_negative,
+            alpha,
+            beta,
+            cost,
+            tau_plus=tau_plus,
+            ordered=ordered,
+            detach_weights=detach_weights,
+            normalize=normalize,
+        )
+        checks.count("sweeps", sweeps)
+        self.sweeps = sweeps
+
+    def _repelled(self, near: Scores) -> Coupling:
+        return couple(near, Fixed(), Fixed(), sweeps=self.sweeps)
+
+
+def _inverse(hardness: float) -> float:
+    return 1 / hardness if hardness else math.inf

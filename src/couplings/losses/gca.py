@@ -1,0 +1,238 @@
+"""Generalised contrastive alignment: plans with both marginals, matched to a target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from ..coupling import Coupling
+from ..errors import InvalidInput
+from ..marginals import Fixed
+from ..rules import Rule, resolve_rule
+from ..scores import Scores
+from ..solve import couple
+from ..targets import Target
+from .base import Couplings, Loss, Options
+from .batch import Batch
+from .wanted import Domains, SameLabel, Wanted, resolve_wanted
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Matched(Loss):
+    """A plan over positives and negatives together, and the target that it should be."""
+
+    takes_target = True
+
+    def __init__(
+        self, temperature: float | Tensor, sweeps: int, target: str | Wanted, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(**options)
+        checks.finite_positive("temperature", temperature)
+        checks.count("sweeps", sweeps)
+        self.temperature, self.sweeps, self.target = temperature, sweeps, resolve_wanted(target)
+        self.takes_domains = isinstance(self.target, Domains)
+        self.labels_attract = isinstance(self.target, SameLabel)
+
+    def wanted(self, batch: Batch) -> Target:
+        """The target: the call's own, or made of the batch."""
+        return batch.target or self.target.of(batch)
+
+    def _scores(self, batch: Batch, temperature: float | Tensor) -> Scores:
+        mask = batch.all_but_kin(batch.kin if self.labels_attract else batch.sample)
+        if batch.target is not None:
+            checks.require(batch.domains is None, "target= replaces the domains' target: drop domains= or target=")
+            batch.target.admitted_by(mask)
+        return batch.scores(temperature, mask)
+
+    def _balanced(
+        self,
+        batch: Batch,
+        *,
+        row_step: bool = True,
+        temperature: float | Tensor | None = None,
+        rule: Rule | None = None,
+    ) -> Coupling:
+        """The plan with the target's own marginals."""
+        rows, cols = self.wanted(batch).marginals(batch.gram.shape[1])
+        if cols is not None and not bool((cols > 0).all()):
+            raise InvalidInput(
+                f"the target puts no mass on column {int((cols <= 0).nonzero()[0])}, which a balanced plan would have "
+                "to leave empty: columns without positives (keys=, negatives=) need GCAUOT or a loss of rows alone"
+            )
+        scores = self._scores(batch, self.temperature if temperature is None else temperature)
+        return couple(scores, Fixed(rows), Fixed(cols), sweeps=self.sweeps, row_step=row_step, rule=rule)
+
+
+class GCAINCE(Matched):
+    """GCA-INCE: InfoNCE with a balanced plan, Sinkhorn's sweeps before the row step.
+
+        P = T sweeps of (rows, columns), one more row step;  loss = KL(T, P)
+          = mean_i mean_p  -log P(p | i) - log(views - 1)
+
+    As a coupling: rows Fixed, columns Fixed, at the target's own marginals.
+
+    Args:
+        temperature: entropic regularisation > 0; a tensor or `nn.Parameter` carries gradient.
+        sweeps: T >= 0; the gradient is the exact one of T sweeps.
+        target: "positives", "labels" (classes attract) or `Domains(within, across)`.
+        options: `normalize`, `across_views`; see `Loss`.
+
+    Takes `target=` (N, M) or a `Coupling` (a teacher's plan) in place of it.
+
+    Raises:
+        InvalidInput: with columns that hold no target mass (`keys`, `negatives`), where a balanced plan must put some.
+
+    Relations:
+        sweeps = 0, two views: InfoNCE. At sweeps = 0 and at convergence dL/ds = (P - T) / temperature; in between the
+        gradient is another one, that of the sweeps.
+
+    Cost:
+        2 T passes over an N x N matrix; 2 N T numbers kept for the gradient beside the matrix.
+
+    Source:
+        Chen et al. 2024 (generalised contrastive alignment).
+
+    Example:
+        >>> import torch
+        >>> from couplings import GCAINCE
+        >>> z = torch.eye(4)
+        >>> round(GCAINCE(temperature=0.5, sweeps=5)(z, z).item(), 4)
+        0.5944
+    """
+
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.2,
+        sweeps: int = 5,
+        target: str | Wanted = "positives",
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(temperature, sweeps, target, **options)
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """The balanced "plan" over positives and negatives."""
+        return {"plan": self._balanced(batch)}
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """KL(T, P)."""
+        return self.wanted(batch).divergence(couplings["plan"])
+
+
+class IOT(Matched):
+    """Inverse optimal transport: the similarity whose balanced plan is the target, and evenly spread besides.
+
+        P = T sweeps of (rows, columns);  loss = KL(T, P) + uniformity KL(P, U)
+
+    with U constant over the admissible pairs. As a coupling: rows Fixed, columns Fixed.
+
+    Args:
+        temperature: entropic regularisation > 0; a tensor or `nn.Parameter` carries gradient.
+        uniformity: weight >= 0 of the pull towards the constant plan.
+        sweeps: T >= 1.
+        target: see `GCAINCE`.
+        options: `normalize`, `across_views`; see `Loss`.
+
+    Relations:
+        uniformity = 0, converged: GCA-INCE.
+
+    Cost:
+        That of `GCAINCE`; one more N x M matrix for the uniformity.
+
+    Source:
+        Shi et al. 2023 (IOT-CL, IOT-CL-uni).
+
+    Example:
+        >>> import torch
+        >>> from couplings import IOT
+        >>> z = torch.eye(4)
+        >>> round(IOT(temperature=0.5)(z, z).item(), 4)
+        0.5944
+    """
+
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.5,
+        uniformity: float = 0.0,
+        sweeps: int = 10,
+        target: str | Wanted = "positives",
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(temperature, sweeps, target, **options)
+        checks.require(sweeps >= 1, "sweeps must be >= 1: without one there is no plan to match")
+        checks.finite_nonnegative("uniformity", uniformity)
+        self.uniformity = uniformity
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """The balanced "plan" over positives and negatives."""
+        return {"plan": self._balanced(batch, row_step=False)}
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """KL(T, P) + uniformity KL(P, U)."""
+        plan = couplings["plan"]
+        loss = self.wanted(batch).divergence(plan)
+        if not self.uniformity:
+            return loss
+        return loss + self.uniformity * (torch.log(plan.support_size()) - plan.entropy())
+
+
+class SparseGCA(Matched):
+    """Sparse GCA: a balanced plan most of whose entries are exactly zero, matched as a Fenchel-Young loss. Ours.
+
+        loss = eps [ sum_ij a_i b_j Phi(f_i + g_j + h_ij) - sum_i a_i f_i - sum_j b_j g_j - <T, h> + Omega(T) ]
+
+    with h = s / eps, Phi' = phi, Omega its conjugate and f, g the potentials of T sweeps and a row step. KL(T, P) is
+    infinite once the plan has a zero where the target has mass; this loss is finite and convex in the scores instead,
+    >= 0, zero where P = T, and its gradient in the scores is P - T once the sweeps have converged. Negatives outside of
+    the support get no gradient at all. Rows are sparsemax-like, P(j | i) = [theta_i + gamma_j + s_ij / temperature]_+.
+
+    Args:
+        temperature: > 0, in units of a score: a row whose positive leads all others by `temperature` is done. A
+            tensor or `nn.Parameter` carries gradient.
+        sweeps: T >= 0.
+        rule: "quadratic", "entropic" or a `Rule` with q < 2.
+        target: see `GCAINCE`.
+        options: `normalize`, `across_views`; see `Loss`.
+
+    Relations:
+        rule = "entropic", converged: temperature times GCA-INCE.
+
+    Cost:
+        2 T half-steps, each a few Newton steps over an N x N matrix; as many maps for the gradient; 2 N T numbers kept.
+
+    Source:
+        This library; Blondel et al. 2020 for Fenchel-Young losses and 2018 for quadratic transport.
+
+    Example:
+        >>> import torch
+        >>> from couplings import SparseGCA
+        >>> z = torch.eye(4)
+        >>> abs(round(SparseGCA(temperature=0.5)(z, z).item(), 4))
+        0.0
+    """
+
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.5,
+        sweeps: int = 20,
+        rule: str | Rule = "quadratic",
+        target: str | Wanted = "positives",
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(temperature, sweeps, target, **options)
+        self.rule = resolve_rule(rule)
+        checks.require(self.rule.q < 2, f"rule must have q < 2, got {self.rule!r}: the dual of others is not finite")
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """The balanced, sparse "plan" over positives and negatives."""
+        temperature = self.rule.per_column(self.temperature, batch.gram.shape[1])
+        return {"plan": self._balanced(batch, temperature=temperature, rule=self.rule)}
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """The dual objective at the potentials, less the primal one at the target."""
+        plan, target = couplings["plan"], self.wanted(batch)
+        return plan.scores.temperature * (plan.dual() - target.primal(plan))

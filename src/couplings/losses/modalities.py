@@ -1,0 +1,147 @@
+"""Losses between two views or modalities, each view's samples against the other's: CLIP and SigLIP."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .. import checks
+from ..coupling import Coupling
+from ..errors import InvalidInput
+from ..solve import couple
+from ..targets import Pairs
+from .base import Couplings, Loss
+from .batch import Batch, Block
+
+_COLDEST = 0.01
+"""The lowest temperature that a learnt one may reach."""
+
+
+class _BetweenViews(Loss):
+    """A temperature that may be learnt as a log-scale, and blocks of view against view."""
+
+    def __init__(self, temperature: float | Tensor, learnable: bool, normalize: bool) -> None:
+        super().__init__(normalize=normalize)
+        checks.finite_positive("temperature", temperature)
+        checks.flag("learnable", learnable)
+        self.learnable = learnable
+        if learnable:
+            if isinstance(temperature, Tensor) or temperature < _COLDEST:
+                raise InvalidInput(
+                    f"learnable=True makes its own parameter: pass temperature as a number >= {_COLDEST}"
+                )
+            self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        else:
+            self.temperature = temperature
+
+    def _temperature(self) -> float | Tensor:
+        """Bounded below while it is learnt, as in CLIP."""
+        return torch.exp(-self.log_scale).clamp_min(_COLDEST) if self.learnable else self.temperature
+
+    def _plan(self, batch: Batch, block: Block) -> Coupling:
+        mask = batch.same
+        for partner in batch.partners:  # within the block that is one positive an anchor
+            mask = mask - partner
+        return couple(batch.block_scores(block, self._temperature(), mask))
+
+
+class CLIP(_BetweenViews):
+    """Symmetric InfoNCE between views: each sample of one view finds its own among the other view's.
+
+        loss = mean over ordered pairs (a, b) of views of  mean_i -log exp(s_ii / tau) / sum_j exp(s_ij / tau)
+
+    with s_ij between sample i in view a and sample j in view b (and the keys of a queue). As couplings: rows Fixed,
+    columns Free, entropic, one plan for each direction; their kernels are each other's transpose, the plans are not.
+
+    Args:
+        temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
+        learnable: learn it as `log_scale` = log(1 / tau), tau not below 0.01.
+        normalize: see `Loss`.
+
+    Relations:
+        Equals open_clip's ClipLoss with logit_scale = 1 / tau. Two half-steps of Sinkhorn from the same kernel, one on
+        the rows and one on the columns; `GCAINCE` iterates them.
+
+    Cost:
+        One n x n matrix for each ordered pair of views, kept for the gradient.
+
+    Source:
+        Radford et al. 2021.
+
+    Example:
+        >>> import torch
+        >>> from couplings import CLIP
+        >>> images = texts = torch.eye(4)
+        >>> round(CLIP(temperature=0.5)(images, texts).item(), 4)
+        0.3408
+    """
+
+    def __init__(self, temperature: float | Tensor = 0.07, *, learnable: bool = False, normalize: bool = True) -> None:
+        super().__init__(temperature, learnable, normalize)
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """A row-normalised plan for each direction: "view 1 to view 2", ..."""
+        return {block.name: self._plan(batch, block) for block in batch.view_pairs()}
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """The mean over directions of KL(T, P)."""
+        targets = [Pairs(block.positives) for block in batch.view_pairs()]
+        plans = zip(targets, couplings.values(), strict=True)
+        return torch.stack([target.divergence(plan) for target, plan in plans]).mean()
+
+
+class SigLIP(_BetweenViews):
+    """Sigmoid loss between views: every pair is classified on its own, without a softmax.
+
+        loss = mean over ordered pairs (a, b) of views of  (1 / n) sum_i [ softplus(-(s_ii / tau + bias))
+               + sum_j softplus(s_ij / tau + bias) ],   j over the negatives of i in view b
+
+    No pair depends on another, so there is no coupling to solve: the pair weights are sigmoids.
+
+    Args:
+        temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
+        bias: added to each logit; far below zero, because most pairs are negatives.
+        learnable: learn `log_scale` = log(1 / tau), tau not below 0.01, and `bias`.
+        normalize: see `Loss`.
+
+    Relations:
+        Equals open_clip's SigLipLoss with logit_scale = 1 / tau and logit_bias = bias.
+
+    Cost:
+        One n x n matrix for each ordered pair of views, kept for the gradient.
+
+    Source:
+        Zhai et al. 2023.
+
+    Example:
+        >>> import torch
+        >>> from couplings import SigLIP
+        >>> images = texts = torch.eye(4)
+        >>> round(SigLIP(temperature=0.1, bias=-10.0)(images, texts).item(), 4)
+        0.6933
+    """
+
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.1,
+        bias: float | Tensor = -10.0,
+        *,
+        learnable: bool = False,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(temperature, learnable, normalize)
+        checks.finite("bias", bias)
+        self.bias = nn.Parameter(torch.as_tensor(float(bias))) if learnable else bias
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """Softplus of positives and negatives."""
+        return torch.stack([self._block(batch, block) for block in batch.view_pairs()]).mean()
+
+    def _block(self, batch: Batch, block: Block) -> Tensor:
+        logits = batch.block_scores(block, self._temperature(), batch.same)
+        rows = torch.arange(len(block.rows), device=block.rows.device)
+        positives = logits.at(rows[:, None], block.positives) + self.bias
+        negatives = logits.row_sum(torch.nn.functional.softplus, self.bias)
+        return torch.nn.functional.softplus(-positives).mean() + negatives.mean()

@@ -1,0 +1,93 @@
+"""From a batch to the plan we want: positives, one class, domains; or the plan that the call gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from .. import checks
+from ..errors import InvalidInput
+from ..targets import Pairs, Target, graded
+from .batch import Batch
+
+
+class Wanted(Protocol):
+    """How a target is made of a batch."""
+
+    def of(self, batch: Batch) -> Target:
+        """The target of a batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Positives:
+    """Each anchor's mass on its positives, in equal parts."""
+
+    def of(self, batch: Batch) -> Target:
+        """Mass 1/N a row."""
+        square = batch.gram.shape[0] == batch.gram.shape[1] and not batch.gram.own_columns
+        return Pairs(batch.positives, balanced=square)
+
+
+@dataclass(frozen=True)
+class SameLabel:
+    """Each anchor's mass on all samples of its class, its other views among them, in equal parts."""
+
+    def of(self, batch: Batch) -> Target:
+        """Mass 1/N a row."""
+        checks.require(batch.labels is not None, "target='labels' needs labels=, class ids of the samples (n,)")
+        return graded([(batch.kin, 1.0)], 0.0, batch.all_but_kin(batch.kin), batch.gram.norms[0])
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Weight 1 on positives, `within` on other samples of the anchor's domain, `across` on those of other domains.
+
+    Rows are then scaled to mass 1/N, and a balanced plan takes the target's own column sums: domains of unequal size
+    attract unequal mass. `within` < `across` pulls domains together, `within` > `across` keeps them apart.
+
+    Args:
+        within: >= 0, relative to a positive's 1.
+        across: >= 0.
+
+    Source:
+        Chen et al. 2024, domain generalisation.
+
+    Example:
+        >>> import torch
+        >>> from couplings import Domains, GCAINCE
+        >>> z = torch.eye(4)
+        >>> loss = GCAINCE(temperature=0.5, target=Domains(within=0.0, across=0.5))
+        >>> round(loss(z, z, domains=torch.tensor([0, 0, 1, 1])).item(), 4)
+        0.12
+    """
+
+    within: float
+    across: float
+
+    def __post_init__(self) -> None:
+        checks.finite_nonnegative("within", self.within)
+        checks.finite_nonnegative("across", self.across)
+
+    def of(self, batch: Batch) -> Target:
+        """Mass 1/N a row."""
+        domains = batch.domains
+        if domains is None:
+            raise InvalidInput("target=Domains(...) needs domains=, domain ids of the samples (n,)")
+        shared = batch.gram.shape[0] == batch.gram.shape[1]
+        checks.require(shared, "the keys of a queue have no domain: drop keys= or use target='positives'")
+        levels = [(domains, self.within), (batch.sample, 1.0)]
+        return graded(levels, self.across, batch.all_but_kin(batch.sample), batch.gram.norms[0])
+
+
+def resolve_wanted(target: str | Wanted) -> Wanted:
+    """The target of that name, or the object itself when it can make one of a batch."""
+    known: dict[str, Wanted] = {"positives": Positives(), "labels": SameLabel()}
+    if isinstance(target, str):
+        checks.require(
+            target in known, f"unknown target {target!r}: choose from {sorted(known)} or pass Domains(within, across)"
+        )
+        return known[target]
+    usable = not isinstance(target, type) and callable(getattr(target, "of", None))
+    checks.require(usable, f"target must be one of {sorted(known)} or Domains(within, across), got {target!r}")
+    return target
