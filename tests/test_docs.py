@@ -25,7 +25,7 @@ WITHOUT_EXAMPLE = {
     # One line each: their use stands in the examples of `Scores`, `couple` and the losses.
     *("Cosine", "Cost", "DistancePower", "ExpSquaredEuclidean", "InnerProduct", "RBF", "SquaredEuclidean"),
     *("Fixed", "Free", "KL", "Marginal", "Entropic", "Power", "Quadratic", "Rule"),
-    *("GivenMask", "Loss", "Mask", "CouplingWarning", "Infeasible", "InvalidInput", "NotConverged"),
+    *("GivenMask", "Loss", "Mask", "CouplingWarning", "Infeasible", "InvalidInput", "NotConverged", "Target"),
 }
 
 

@@ -104,7 +104,15 @@ class DistancePower:
 
 @dataclass(frozen=True)
 class LogDistance:
-    """s = -power log(d^2 + shift) with d^2 = |q - k|^2 / 2: its entropic weights are (d^2 + shift)^-power."""
+    """s = -power log(d^2 + shift) with d^2 = |q - k|^2 / 2: its entropic weights are (d^2 + shift)^-power.
+
+    Example:
+        >>> import torch
+        >>> from couplings import LogDistance, Scores, couple
+        >>> couple(Scores(torch.eye(2), cost=LogDistance(shift=1.0, power=2.0))).conditional()
+        tensor([[0.8000, 0.2000],
+                [0.2000, 0.8000]])
+    """
 
     shift: float = 0.5
     power: float = 1.0

@@ -12,11 +12,12 @@ from .. import checks
 from ..costs import Cost, DistancePower, SquaredEuclidean, is_cost
 from ..coupling import Coupling
 from ..marginals import Fixed, Free
-from ..precision import solved_below
+from ..precision import at_least_single, solved_below
 from ..rules import Rule, resolve_rule
 from ..solve import couple
 from .base import Couplings, Loss, Options
 from .batch import Batch
+from .build import Sides
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -179,6 +180,7 @@ class AlphaCLLowRank(AlphaCL):
         loss  = mean_i mean_p sum_j alpha_ij (d_ip^2 - d_ij^2)
 
     Truncated weights may be slightly negative and rows do not sum to one. The coupling shown is the full one.
+    Computed in double precision throughout: where singular values nearly meet at the cut, rounding is amplified.
 
     Args:
         temperature: tau > 0 of the weights, a constant.
@@ -208,6 +210,17 @@ class AlphaCLLowRank(AlphaCL):
         checks.require(rank >= 1, f"rank must be >= 1, got {rank}")
         self.rank = rank
 
+    def forward(self, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
+        """The loss of the views, in their precision (single at least)."""
+        value = super().forward(*views, **sides)
+        return value.to(at_least_single(views[0]).dtype)
+
+    def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
+        """The validated batch, in double precision."""
+        return super().batch(
+            *(v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for v in views), **sides
+        )
+
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The energy under the truncated weights."""
         plan = couplings["negatives"]
@@ -230,13 +243,13 @@ class BalancedAlphaCL(_Energy):
         loss  = mean_i mean_p sum_j alpha_ij (d_ip^2 - d_ij^2)
 
     The min player must spread its attention over the batch: a hub cannot draw the weights of all anchors, an outlier
-    still repels someone. As a coupling: rows Fixed, columns Fixed, entropic with score -d^p, solved to a tolerance.
+    still repels someone. As a coupling: rows Fixed, columns Fixed, entropic with score -d^p.
 
     Args:
         temperature: tau > 0 of the weights, a constant.
         p: power of the distance > 0.
-        sweeps: exactly so many sweeps; by default until the marginal error is below 1e-10 (float64) or 1e-5
-            (float32), with a `CouplingWarning` if 1,000 sweeps do not get there.
+        sweeps: of rows then columns, so that columns are exact. None sweeps on until the rows' marginal error is below
+            1e-10 (float64) or 1e-5 (float32), with a `CouplingWarning` if 1,000 sweeps do not get there.
         options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
@@ -261,7 +274,7 @@ class BalancedAlphaCL(_Energy):
         temperature: float | Tensor = 0.5,
         p: float = 2.0,
         *,
-        sweeps: int | None = None,
+        sweeps: int | None = 20,
         **options: Unpack[Options],
     ) -> None:
         super().__init__(temperature, **options)

@@ -140,14 +140,22 @@ class SinkhornCACR(CACR):
     to others. As couplings: attraction rows Fixed, columns Free, sign -1; repulsion rows Fixed, columns Fixed.
 
     Args:
-        t_positive, t_negative, alpha, beta, cost, tau_plus, ordered, detach_weights, normalize: see `CACR`.
+        t_positive: see `CACR`.
+        t_negative: see `CACR`.
+        alpha: see `CACR`.
+        beta: see `CACR`.
+        cost: see `CACR`.
         sweeps: T >= 0, of rows then columns; the weights are the plan's conditionals.
+        tau_plus: see `CACR`.
+        ordered: see `CACR`.
+        detach_weights: see `CACR`.
+        normalize: see `CACR`.
 
     Raises:
         InvalidInput: with `negatives`, where no two anchors share a column.
 
     Relations:
-        sweeps = 0: uniform weights. Columns Free: CACR. t_negative = 0: CACR with t_negative = 0, whatever T.
+        Columns Free: CACR. t_negative = 0: CACR with t_negative = 0, whatever T.
 
     Cost:
         2 T passes over an n x n matrix for each ordered pair of views.

@@ -81,7 +81,7 @@ class RINCE(_QPower):
         >>> from couplings import RINCE
         >>> z = torch.eye(4)
         >>> round(RINCE(temperature=0.5, q=0.5, lam=0.025)(z, z).item(), 4)
-        -4.2722
+        -4.2795
     """
 
     def __init__(
@@ -119,9 +119,11 @@ class GCARINCE(_QPower, Matched):
 
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
-        q, lam, shift: see `RINCE`; lam means the same there and here.
+        q: see `RINCE`.
+        lam: see `RINCE`; it means the same there and here.
         sweeps: T >= 0.
         target: see `GCAINCE`.
+        shift: see `RINCE`.
         options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
@@ -139,7 +141,7 @@ class GCARINCE(_QPower, Matched):
         >>> from couplings import GCARINCE
         >>> z = torch.eye(4)
         >>> round(GCARINCE(temperature=0.5, sweeps=5)(z, z).item(), 4)
-        -4.2722
+        -4.2795
     """
 
     def __init__(
@@ -181,9 +183,11 @@ class GCAUOT(_QPower, Matched):
         rho2: price of column mass > 0.
         r1: weight >= 0 of the KL term.
         r2: weight >= 0 of the RINCE term.
-        q, lam, shift: see `RINCE`. The released code's lam is ours divided by the number of columns.
+        q: see `RINCE`.
+        lam: see `RINCE`. The released code's lam is ours divided by the number of columns.
         sweeps: T >= 0.
         target: see `GCAINCE`.
+        shift: see `RINCE`.
         options: `normalize`, `across_views`; see `Loss`.
 
     Relations:

@@ -85,7 +85,7 @@ class DebiasedInfoNCE(_SampledNegatives):
         >>> from couplings import DebiasedInfoNCE
         >>> z = torch.eye(4)
         >>> round(DebiasedInfoNCE(temperature=0.5, tau_plus=0.1)(z, z).item(), 4)
-        0.2389
+        0.2115
     """
 
     def __init__(self, temperature: float | Tensor = 0.5, tau_plus: float = 0.1, **options: Unpack[Options]) -> None:

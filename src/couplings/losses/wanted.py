@@ -59,7 +59,7 @@ class Domains:
         >>> z = torch.eye(4)
         >>> loss = GCAINCE(temperature=0.5, target=Domains(within=0.0, across=0.5))
         >>> round(loss(z, z, domains=torch.tensor([0, 0, 1, 1])).item(), 4)
-        0.12
+        0.3671
     """
 
     within: float
