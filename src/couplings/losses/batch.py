@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .. import checks
 from .._storage.grams import GivenDots, Gram
 from ..costs import Cost
 from ..masks import Mask, SameId
@@ -34,6 +35,11 @@ class Block:
     rows: Tensor
     cols: Tensor
     positives: Tensor
+
+    @property
+    def anchors(self) -> Tensor:
+        """Row indices within the block (n, 1), to broadcast with `positives`."""
+        return torch.arange(len(self.rows), device=self.rows.device)[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +89,10 @@ class Batch:
         gram = self.gram.block(block.rows, block.cols)
         return Scores.from_gram(gram, temperature=temperature, cost=cost, mask=mask.block(block.rows, block.cols))
 
+    def positive_scores(self, temperature: float | Tensor, cost: Cost) -> Scores:
+        """Scores of each anchor and its positives alone, (N, views - 1)."""
+        return Scores.from_gram(self.gram.gather(self.positives), temperature=temperature, cost=cost)
+
     def all_but(self, partner: Mask) -> Mask:
         """The mask that leaves the negatives and this positive."""
         return self.same - partner
@@ -108,6 +118,10 @@ class Batch:
 
         With own negatives a block is a view's anchors against one of their positives and their negatives.
         """
+        checks.require(
+            not (one_order and self.gram.own_columns),
+            "ordered=True needs pairs of views, which negatives= replaces: drop one of them",
+        )
         for a in range(self.views):
             for k in range(self.views - 1):
                 b = (a + k + 1) % self.views

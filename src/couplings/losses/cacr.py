@@ -87,46 +87,35 @@ class CACR(Loss):
         checks.flag("detach_weights", detach_weights)
         self.t_positive, self.t_negative, self.alpha, self.beta = t_positive, t_negative, alpha, beta
         self.cost = resolve(cost, {"sqeuclidean": SquaredEuclidean(), "rbf": RBF()})
+        self._weighing = SquaredEuclidean() if isinstance(self.cost, RBF) else self.cost
         self.tau_plus, self.ordered, self.detach_weights = tau_plus, ordered, detach_weights
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The "attraction" over positives and one repulsion for each pair of views."""
-        checks.require(
-            not (self.ordered and batch.gram.own_columns),
-            "ordered=True needs pairs of views, which negatives= replaces: drop one of them",
-        )
-        positives = batch.gram.gather(batch.positives)
-        far = -Scores.from_gram(positives, temperature=_inverse(self.t_positive), cost=SquaredEuclidean())
-        plans = {"attraction": couple(far)}
+        plans = {"attraction": couple(-batch.positive_scores(_inverse(self.t_positive), SquaredEuclidean()))}
         for block in batch.view_pairs(self.ordered):
-            near = batch.block_scores(block, _inverse(self.t_negative), batch.same, self._weight_cost())
+            near = batch.block_scores(block, _inverse(self.t_negative), batch.same, self._weighing)
             plans[block.name] = self._repelled(near)
         return {name: plan.detach() for name, plan in plans.items()} if self.detach_weights else plans
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """alpha attraction + beta repulsion."""
-        distance = Scores.from_gram(batch.gram.gather(batch.positives), cost=SquaredEuclidean())
-        attraction = -couplings["attraction"].expect(distance).mean()
-        repulsions = [self._repulsion(couplings[block.name], batch, block) for block in batch.view_pairs(self.ordered)]
-        return self.alpha * attraction + self.beta * torch.stack(repulsions).mean()
+        attraction = -couplings["attraction"].expect(batch.positive_scores(1.0, SquaredEuclidean())).mean()
+        blocks = batch.view_pairs(self.ordered)
+        repulsion = torch.stack([self._repulsion(couplings[block.name], batch, block) for block in blocks])
+        return self.alpha * attraction + self.beta * repulsion.mean()
 
     def _repelled(self, near: Scores) -> Coupling:
         return couple(near)
 
     def _repulsion(self, plan: Coupling, batch: Batch, block: Block) -> Tensor:
-        rows = batch.rows[: batch.n]
         if isinstance(self.cost, RBF):
             exponent = batch.block_scores(block, 1 / self.cost.t, batch.same, SquaredEuclidean())
-            log_mean, positive = plan.log_expect(exponent)[:, None], exponent.at(rows, block.positives)
-            return log_debiased(log_mean, positive, self.tau_plus, -4 * self.cost.t).mean()
+            positive = exponent.at(block.anchors, block.positives)
+            return log_debiased(plan.log_expect(exponent)[:, None], positive, self.tau_plus, -4 * self.cost.t).mean()
         score = batch.block_scores(block, 1.0, batch.same, self.cost)
-        mean = plan.expect(score).mean()
-        if not self.tau_plus:
-            return mean
-        return (mean - self.tau_plus * score.at(rows, block.positives).mean()) / (1 - self.tau_plus)
-
-    def _weight_cost(self) -> Cost:
-        return SquaredEuclidean() if isinstance(self.cost, RBF) else self.cost
+        positive = score.at(block.anchors, block.positives)
+        return (plan.expect(score).mean() - self.tau_plus * positive.mean()) / (1 - self.tau_plus)
 
 
 class SinkhornCACR(CACR):

@@ -141,7 +141,6 @@ class SigLIP(_BetweenViews):
 
     def _block(self, batch: Batch, block: Block) -> Tensor:
         logits = batch.block_scores(block, self._temperature(), batch.same)
-        rows = torch.arange(len(block.rows), device=block.rows.device)
-        positives = logits.at(rows[:, None], block.positives) + self.bias
+        positives = logits.at(block.anchors, block.positives) + self.bias
         negatives = logits.row_sum(torch.nn.functional.softplus, self.bias)
         return torch.nn.functional.softplus(-positives).mean() + negatives.mean()

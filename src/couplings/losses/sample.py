@@ -51,9 +51,8 @@ def log_debiased(log_negative: Tensor, log_positive: Tensor, tau_plus: float, lo
     # Beyond share = 1 the floor holds; the clamp keeps exp, and with it the gradient, finite.
     ratio = (log_positive - log_negative).clamp_max(1 - math.log(tau_plus))
     share = tau_plus * torch.exp(ratio)
-    left = torch.where(share < 1, share, 0.0)
-    debiased = log_negative + torch.log1p(-left) - math.log1p(-tau_plus)
-    floor = torch.as_tensor(log_floor, dtype=debiased.dtype, device=debiased.device)
+    debiased = log_negative + torch.log1p(-torch.where(share < 1, share, 0.0)) - math.log1p(-tau_plus)
+    floor = torch.zeros_like(debiased) + log_floor
     return torch.where(share < 1, torch.maximum(debiased, floor), floor)
 
 
