@@ -194,7 +194,8 @@ def power(q: float) -> HalfStep:
         result = []
         for row in x:
             seen, w = row[row > -torch.inf], weights[row > -torch.inf]
-            fixed, pole = seen.detach(), 1 / (q - 1) - float(seen.max())
+            fixed = seen.detach()
+            pole = 1 / (q - 1) - float(fixed.max())
             root = brentq(lambda f, s=fixed, v=w: float(mass(f, s, v)) - 1, pole - 1e6, pole - 1e-13, xtol=1e-15)
             slope = (w * (1 - (q - 1) * (root + fixed)) ** (-q / (q - 1))).sum()
             result.append(root - (mass(root, seen, w) - 1) / slope)
