@@ -187,13 +187,13 @@ def _(draw: Draw) -> Sides:
 @row("W23")
 def _(draw: Draw) -> Sides:
     t = max(draw.t, 0.3)
-    return cp.IOT(t, sweeps=300), cp.GCAINCE(t, sweeps=300)
+    return cp.IOT(t, sweeps=100), cp.GCAINCE(t, sweeps=100)
 
 
 @row("W24")
 def _(draw: Draw) -> Sides:
     t = max(draw.t, 0.3)
-    return cp.SparseGCA(t, sweeps=300, rule="entropic"), affine(cp.GCAINCE(t, sweeps=300), t)
+    return cp.SparseGCA(t, sweeps=100, rule="entropic"), affine(cp.GCAINCE(t, sweeps=100), t)
 
 
 # Hard negatives

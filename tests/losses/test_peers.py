@@ -331,7 +331,7 @@ def balanced(rows: TwoViews, t: float) -> Tensor:
     n = len(rows.z)
     w = torch.full((n,), 1 / n, dtype=F64)
     cost = 1e3 * torch.eye(n, dtype=F64) - rows.s
-    return ot.sinkhorn(w, w, cost, t, method="sinkhorn_log", stopThr=0, numItermax=300, warn=False)
+    return ot.sinkhorn(w, w, cost, t, method="sinkhorn_log", stopThr=0, numItermax=100, warn=False)
 
 
 def to_the_target(plan: Tensor) -> Tensor:
@@ -343,7 +343,7 @@ def to_the_target(plan: Tensor) -> Tensor:
 @row("E28")
 def _gca_ince(draw: Draw) -> Sides:
     t = max(draw.t, 0.3)
-    return cp.GCAINCE(t, sweeps=300), lambda a, b: to_the_target(balanced(TwoViews(a, b), t))
+    return cp.GCAINCE(t, sweeps=100), lambda a, b: to_the_target(balanced(TwoViews(a, b), t))
 
 
 @row("E29")
@@ -354,7 +354,7 @@ def _iot(draw: Draw) -> Sides:
         return to_the_target(plan) + 0.2 * (math.log(pairs) - torch.special.entr(plan[plan > 0]).sum())
 
     t = max(draw.t, 0.3)
-    return cp.IOT(t, uniformity=0.2, sweeps=300), theirs
+    return cp.IOT(t, uniformity=0.2, sweeps=100), theirs
 
 
 @row("E30")
@@ -367,12 +367,12 @@ def _gca_uot(draw: Draw) -> Sides:
         w = torch.full((n,), 1 / n, dtype=F64)
         cost = 1e3 * torch.eye(n, dtype=F64) - rows.s
         plan = ot.unbalanced.sinkhorn_unbalanced(
-            w, w, cost, t, [0.4, 0.9], reg_type="kl", stopThr=0, numItermax=300, warn=False
+            w, w, cost, t, [0.4, 0.9], reg_type="kl", stopThr=0, numItermax=100, warn=False
         )
         return to_the_target(plan / plan.sum(1, keepdim=True) / n)
 
     t = max(draw.t, 0.3)
-    return cp.GCAUOT(t, rho1=0.4, rho2=0.9, r1=1.0, r2=0.0, sweeps=300), theirs
+    return cp.GCAUOT(t, rho1=0.4, rho2=0.9, r1=1.0, r2=0.0, sweeps=100), theirs
 
 
 @row("E31")
@@ -389,4 +389,4 @@ def _sparse_gca(draw: Draw) -> Sides:
         return (plan * rows.s).sum() - rows.positive.mean() - penalty
 
     t = max(draw.t, 0.3)
-    return cp.SparseGCA(t, sweeps=300), theirs
+    return cp.SparseGCA(t, sweeps=40), theirs
