@@ -137,8 +137,9 @@ class Coupling:
         return torch.logsumexp(weights + scores.unmasked(), 1) - torch.logsumexp(weights, 1)
 
     def support_size(self) -> Tensor:
-        """How many pairs the mask admits, 0-dim."""
-        return (self.scores.storage.logits > -torch.inf).sum()
+        """How many pairs the mask admits, 0-dim, in the dtype of the scores."""
+        logits = self.scores.storage.logits
+        return (logits > -torch.inf).sum().to(logits.dtype)
 
     def dual(self) -> Tensor:
         """sum_ij a_i b_j Phi(f_i + g_j + h_ij) - <a, f> - <b, g>, 0-dim: the dual objective between Fixed sides.

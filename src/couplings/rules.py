@@ -42,9 +42,9 @@ class Rule(ABC):
         factor: float = float(m) ** (self.q - 1)
         return temperature * factor
 
+    @abstractmethod
     def integral(self, x: Tensor) -> Tensor:
         """The primitive of phi that vanishes with it, phi^(2 - q) / (2 - q), for q < 2: the dual's integrand."""
-        return self.density(x) ** (2 - self.q) / (2 - self.q)
 
     def penalty(self, y: Tensor) -> Tensor:
         """What a density y costs, the convex conjugate of `integral`; zero at zero."""
@@ -86,6 +86,10 @@ class Entropic(Rule):
         """The logarithm."""
         return torch.log(y)
 
+    def integral(self, x: Tensor) -> Tensor:
+        """exp(x)."""
+        return torch.exp(x)
+
     def density(self, x: Tensor) -> Tensor:
         """exp(x)."""
         return torch.exp(x)
@@ -109,6 +113,10 @@ class _QExponential(Rule):
     def density(self, x: Tensor) -> Tensor:
         """phi_q(x)."""
         return (1 + (1 - self.q) * x).clamp_min(0) ** (1 / (1 - self.q))
+
+    def integral(self, x: Tensor) -> Tensor:
+        """phi^(2 - q) / (2 - q), as one power so that its gradient is finite where phi is zero."""
+        return (1 + (1 - self.q) * x).clamp_min(0) ** ((2 - self.q) / (1 - self.q)) / (2 - self.q)
 
     def log_density(self, x: Tensor) -> Tensor:
         """log phi_q(x), minus infinity off the support."""

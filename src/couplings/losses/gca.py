@@ -188,7 +188,8 @@ class SparseGCA(Matched):
     with h = s / eps, Phi' = phi, Omega its conjugate and f, g the potentials of T sweeps and a row step. KL(T, P) is
     infinite once the plan has a zero where the target has mass; this loss is finite and convex in the scores instead,
     >= 0, zero where P = T, and its gradient in the scores is P - T once the sweeps have converged. Negatives outside of
-    the support get no gradient at all. Rows are sparsemax-like, P(j | i) = [theta_i + gamma_j + s_ij / temperature]_+.
+    the support get no gradient at all. With uniform columns rows are sparsemax-like,
+    P(j | i) = [theta_i + gamma_j + s_ij / temperature]_+.
 
     Args:
         temperature: > 0, in units of a score: a row whose positive leads all others by `temperature` is done. A

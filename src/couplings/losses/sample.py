@@ -172,9 +172,9 @@ class _TransportedNegatives(_SampledNegatives):
     def _plan(self, batch: Batch, cols: Marginal, rule: Rule) -> dict[str, Coupling]:
         batch = batch.detach() if self.detach_weights else batch
         scores = batch.scores(rule.per_column(self.reg, batch.gram.shape[1]), batch.same, self.cost)
-        if self.sweeps is not None:
-            return {"negatives": couple(scores, Fixed(), cols, sweeps=self.sweeps, rule=rule)}
-        return {"negatives": couple(scores, Fixed(), cols, sweeps=1000, tol=solved_below(scores.dtype), rule=rule)}
+        sweeps, tol = (1000, solved_below(scores.dtype)) if self.sweeps is None else (self.sweeps, None)
+        relaxed = isinstance(cols, KL)  # whose rows are exact after a row step only
+        return {"negatives": couple(scores, Fixed(), cols, sweeps=sweeps, tol=tol, row_step=relaxed, rule=rule)}
 
 
 class HCLOT(_TransportedNegatives):
@@ -195,7 +195,8 @@ class HCLOT(_TransportedNegatives):
         rule: "entropic", "quadratic" (each anchor samples a few negatives, the others not at all) or a `Rule`. Rows
             are P(j | i) = phi(theta_i + gamma_j - C_ij / reg) whatever the batch size.
         sweeps: exactly so many sweeps; by default until the marginal error is below 1e-10 (float64) or 1e-5
-            (float32), with a `CouplingWarning` if 1,000 sweeps do not get there.
+            (float32), with a `CouplingWarning` if 1,000 sweeps do not get there. Either way rows sample by the
+            plan's conditionals P(j | i).
         detach_weights: the plan is a constant, as in the paper; False backpropagates through its sweeps.
         options: `normalize`, `across_views`; see `Loss`.
 
