@@ -1,33 +1,145 @@
-"""What several test modules need: inputs, finite differences and the six losses by name."""
+"""What several test modules need: inputs, finite differences and a catalogue of all losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from couplings import CACR, GCAINCE, HCL, HCLOT, AlphaCLDirect, InfoNCE, Loss
+from couplings import Loss
+from couplings.losses import LOSSES
+from couplings.losses.base import Options
 
 F64 = torch.float64
 
-SIX: dict[str, Callable[..., Loss]] = {
-    "InfoNCE": InfoNCE,
-    "HCL": HCL,
-    "HCLOT": HCLOT,
-    "GCAINCE": GCAINCE,
-    "AlphaCLDirect": AlphaCLDirect,
-    "CACR": CACR,
-}
-DETACHED = ("HCLOT", "AlphaCLDirect")
-"""Losses whose plan is a constant by definition: the gradient is not the derivative of the value."""
+
+def _temperature(t: float) -> dict[str, Any]:
+    return {"temperature": t}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What tests must know of a loss that its signature does not say. Calling it builds the loss."""
+
+    name: str
+    """In configuration files."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Test parameters, where the defaults do not do."""
+    at: Callable[[float], dict[str, Any]] | None = _temperature
+    """Options that make the loss as hard as a temperature; None where the loss has no scale of its own."""
+    learnable: tuple[str, ...] = ("temperature",)
+    """Options that may be tensors with gradient."""
+    constant: bool = False
+    """Plans are constants by definition: the gradient is not the derivative of the value."""
+    keys: bool = True
+    """Takes a queue; a balanced plan with a target does not."""
+    negatives: bool = True
+    """Takes negatives of each sample's own; a plan with a column marginal does not."""
+    across: bool = False
+    """Negatives come from other views, always."""
+    within: bool = False
+    """Negatives come from an anchor's own view, always."""
+    repels: bool = True
+    """Has negatives at all."""
+    sparse: bool = False
+    """Some negatives may have weight zero."""
+
+    @property
+    def loss(self) -> type[Loss]:
+        return LOSSES[self.name]
+
+    def takes(self, option: str) -> bool:
+        """Whether the constructor has that option."""
+        parameters = inspect.signature(self.loss).parameters
+        return option in parameters or ("options" in parameters and option in Options.__annotations__)
+
+    def looks_at(self, n: int, count: int = 2) -> Tensor:
+        """Pairs (N, N) of different samples whose scores the loss depends on."""
+        sample, view = torch.arange(n).repeat(count), torch.arange(count).repeat_interleave(n)
+        within, pairs = view[:, None] == view, (sample[:, None] != sample) & self.repels
+        return pairs & ~within if self.across else pairs & within if self.within else pairs
+
+    def __call__(self, **options: Any) -> Loss:
+        return self.loss(**{**self.options, **options})
+
+    def at_temperature(self, t: float, **options: Any) -> Loss:
+        """The loss that is as hard as that temperature; as it is when it has no scale."""
+        return self(**({} if self.at is None else self.at(t)), **options)
+
+
+_GCA: dict[str, Any] = {"keys": False, "negatives": False}
+"""Balanced plans with a target."""
+_ALPHA: dict[str, Any] = {"learnable": (), "constant": True}
+
+
+def _hardness(t: float) -> dict[str, Any]:
+    return {"t_positive": 0.5 / t, "t_negative": 0.5 / t}
+
+
+_ROWS = [
+    Case("infonce"),
+    Case("decoupled-infonce"),
+    Case("supcon"),
+    Case("alignment", repels=False),
+    Case("clip", across=True),
+    Case("siglip", across=True, learnable=("temperature", "bias")),
+    Case("rince"),
+    Case("gca-ince", **_GCA),
+    Case("gca-rince", **_GCA),
+    Case("gca-uot", negatives=False, learnable=("temperature", "rho1", "rho2")),
+    Case("iot", **_GCA),
+    Case("sparse-gca", {"temperature": 1.0, "sweeps": 4}, sparse=True, **_GCA),
+    Case("debiased-infonce", sparse=True),
+    Case("hcl"),
+    Case("hcl-ot", constant=True, negatives=False),
+    Case("relaxed-hcl-ot", constant=True, negatives=False),
+    Case("scaled-infonce"),
+    Case("mine", at=None, learnable=()),
+    Case("triplet", {"margin": 1.0}, at=None, learnable=(), sparse=True),
+    Case("soft-triplet"),
+    Case("n-plus-one-tuplet", at=None, learnable=()),
+    Case("lifted-structured", at=None, learnable=(), sparse=True),
+    Case("modified-triplet", at=lambda t: {"slope": 1 / t}, learnable=()),
+    Case("triplet-contrastive", at=None, learnable=()),
+    Case("alpha-cl", **_ALPHA),
+    Case("alpha-cl-direct", **_ALPHA),
+    Case("alpha-cl-per-sample", **_ALPHA),
+    Case("alpha-cl-low-rank", **_ALPHA),
+    Case("balanced-alpha-cl", negatives=False, **_ALPHA),
+    Case("cacr", at=_hardness, learnable=(), across=True),
+    Case("sinkhorn-cacr", at=_hardness, learnable=(), across=True, negatives=False),
+    Case("spectral", at=None, learnable=()),
+    Case("alignment-uniformity", at=lambda t: {"t": 0.5 / t}, learnable=(), within=True),
+]
+CASES: dict[str, Case] = {case.loss.__name__: case for case in _ROWS if case.name in LOSSES}
+"""Every loss by class name."""
+SIX = CASES
 
 
 def at_temperature(name: str, temperature: float) -> Loss:
-    """The loss with that temperature; CACR's hardness is its inverse."""
-    if name == "CACR":
-        return CACR(t_positive=0.5 / temperature, t_negative=0.5 / temperature)
-    return SIX[name](temperature=temperature)
+    """The loss that is as hard as that temperature."""
+    return CASES[name].at_temperature(temperature)
+
+
+def held(loss: Loss, views: Sequence[Tensor], **sides: Any) -> Callable[..., Tensor]:
+    """The loss as a function of the views (and sides) with its couplings held still at these views."""
+    couplings = {key: plan.detach() for key, plan in loss.coupling(*views, **sides).items()}
+
+    def value(*inputs: Tensor, **moved: Tensor) -> Tensor:
+        return loss.value(loss.batch(*inputs, **{**sides, **moved}), couplings)
+
+    return value
+
+
+def differentiated(name: str, loss: Loss, views: Sequence[Tensor], **sides: Any) -> Callable[..., Tensor]:
+    """The function whose derivative the gradient of the loss is: constant plans held still."""
+    if CASES[name].constant:
+        return held(loss, views, **sides)
+    return lambda *inputs, **moved: loss(*inputs, **{**sides, **moved})
 
 
 def unit_views(n: int = 6, d: int = 4, count: int = 2, seed: int = 0, noise: float = 0.5) -> list[Tensor]:

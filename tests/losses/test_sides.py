@@ -1,117 +1,205 @@
-"""What a loss takes beside the views: ids, labels, a queue of keys, negatives of one's own."""
+"""What a loss takes beside the views: ids, labels, masks, a queue of keys, negatives of one's own."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from couplings import CACR, GCAINCE, HCL, HCLOT, InfoNCE, InvalidInput, Loss
-from helpers import F64, SIX, gradients, unit_views
+from couplings import CACR, GCAINCE, HCL, Infeasible, InfoNCE, InvalidInput, Mask, SameId
+from helpers import CASES, F64, gradients, unit_views
 
-every_loss = pytest.mark.parametrize("name", SIX)
+every_loss = pytest.mark.parametrize("name", CASES)
+repelling = pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.repels])
 N, D, QUEUE = 6, 4, 5
-TAKE_NEGATIVES = [name for name in SIX if name not in ("GCAINCE", "HCLOT")]
-TAKE_KEYS = [name for name in SIX if name != "GCAINCE"]
+TAKE_NEGATIVES = [name for name, case in CASES.items() if case.negatives and case.repels]
+TAKE_KEYS = [name for name, case in CASES.items() if case.keys and case.repels]
+IDS = torch.tensor([4, 4, -2, 0, 7, 7])
 
 
 def _keys(count: int = QUEUE) -> Tensor:
     return torch.nn.functional.normalize(torch.randn(count, D, dtype=F64), dim=1)
 
 
-def _cross_view(name: str, n: int = N) -> Tensor:
-    """Pairs that the loss looks at: CACR draws negatives from other views only."""
-    view = torch.arange(2).repeat_interleave(n)
-    return (view[:, None] != view) if name == "CACR" else torch.ones(2 * n, 2 * n, dtype=torch.bool)
-
-
-def _same(ids: Tensor) -> Tensor:
-    """Pairs with equal ids that are not a positive pair."""
-    both, sample = ids.repeat(2), torch.arange(len(ids)).repeat(2)
+def _same(ids: Tensor, count: int = 2) -> Tensor:
+    """Pairs with equal ids that are not of one sample."""
+    both, sample = ids.repeat(count), torch.arange(len(ids)).repeat(count)
     return (both[:, None] == both) & (sample[:, None] != sample)
 
 
-@every_loss
-@pytest.mark.parametrize("kind", ["ids", "labels"])
-def test_equal_ids_or_labels_neither_repel_nor_count(name: str, kind: str) -> None:
-    ids = torch.tensor([4, 4, -2, 0, 7, 7])
-    weights = SIX[name]().pair_weights(*unit_views(), **{kind: ids})
-    assert (weights[_same(ids)] == 0).all()
-    sample = torch.arange(N).repeat(2)
-    negatives = (ids.repeat(2)[:, None] != ids.repeat(2)) & _cross_view(name)
-    assert (weights[negatives] != 0).all()
-    assert (weights[torch.arange(12), sample + N * (torch.arange(12) < N)] != 0).all()
-    assert SIX[name]()(*unit_views(), **{kind: ids}) != SIX[name]()(*unit_views())
+def _positives() -> Tensor:
+    return torch.eye(2 * N, dtype=torch.bool).roll(N, 1)
+
+
+def _masks(name: str, kind: str) -> bool:
+    """Whether that side masks (labels attract in SupCon)."""
+    return kind != "labels" or not CASES[name]().labels_attract
+
+
+MASKS = {"ids": IDS, "labels": IDS, "mask": SameId(IDS.repeat(2), IDS.repeat(2)), "matrix": _same(IDS)}
+
+
+def _side(kind: str) -> dict[str, Any]:
+    return {"mask" if kind == "matrix" else kind: MASKS[kind]}
 
 
 @every_loss
-def test_a_duplicated_sample_with_its_id_does_not_move_its_twin(name: str) -> None:
-    """Without ids the twins repel each other; with them no weight lies between them."""
-    views = [torch.cat([v, v[:1]]) for v in unit_views()]
-    ids = torch.tensor([0, 1, 2, 3, 4, 5, 0])
-    without, with_ids = SIX[name]().pair_weights(*views), SIX[name]().pair_weights(*views, ids=ids)
-    across = (0, N + 1 + N)
-    assert without[across] > 0
-    assert with_ids[across] == 0
+@pytest.mark.parametrize("kind", MASKS)
+def test_masked_pairs_neither_repel_nor_count(name: str, kind: str) -> None:
+    if not _masks(name, kind):
+        pytest.skip("labels attract")
+    case, views = CASES[name], unit_views()
+    weights = case().pair_weights(*views, **_side(kind))
+    assert (weights[_same(IDS)] == 0).all()
+    assert (weights[_positives()] != 0).all(), "a mask never touches the positives"
+    negatives = case.looks_at(N) & ~_same(IDS)
+    assert case.sparse or (weights[negatives] != 0).all()
+    assert not case.repels or case()(*views, **_side(kind)) != case()(*views)
 
 
 @every_loss
-def test_distinct_ids_and_labels_change_nothing(name: str) -> None:
-    views, distinct = unit_views(), torch.tensor([10, 3, -7, 8, 0, 1])
-    plain = SIX[name]()(*views)
-    torch.testing.assert_close(SIX[name]()(*views, ids=distinct), plain)
-    torch.testing.assert_close(SIX[name]()(*views, labels=distinct), plain)
-    torch.testing.assert_close(SIX[name]()(*views, ids=distinct, labels=distinct), plain)
-    torch.testing.assert_close(SIX[name]()(*views, ids=distinct.int()), plain)
+def test_ids_labels_and_masks_say_the_same(name: str) -> None:
+    case, views = CASES[name], unit_views()
+    values = torch.stack([case()(*views, **_side(kind)) for kind in MASKS if _masks(name, kind)])
+    torch.testing.assert_close(values, values[:1].expand_as(values))
+
+
+@every_loss
+def test_distinct_ids_and_labels_and_an_empty_mask_change_nothing(name: str) -> None:
+    views, distinct, loss = unit_views(), torch.tensor([10, 3, -7, 8, 0, 1]), CASES[name]()
+    plain = loss(*views)
+    for sides in (
+        {"ids": distinct},
+        {"labels": distinct},
+        {"ids": distinct, "labels": distinct},
+        {"ids": distinct.int()},
+        {"mask": torch.zeros(2 * N, 2 * N, dtype=torch.bool)},
+    ):
+        torch.testing.assert_close(loss(*views, **sides), plain)
+
+
+@repelling
+def test_masks_join(name: str) -> None:
+    """ids and mask together forbid what either forbids."""
+    case, views = CASES[name], unit_views()
+    other = torch.tensor([0, 1, 2, 2, 3, 4])
+    both = case()(*views, ids=IDS, mask=_same(other))
+    joined = case()(*views, mask=_same(IDS) | _same(other))
+    torch.testing.assert_close(both, joined)
+    assert case.sparse or both != case()(*views, ids=IDS)
+
+
+def test_a_mask_may_forbid_pairs_of_single_anchors() -> None:
+    """Rows are anchors: a mask need not be symmetric."""
+    views, mask = unit_views(), torch.zeros(2 * N, 2 * N, dtype=torch.bool)
+    mask[0, 3] = True
+    weights = InfoNCE().pair_weights(*views, mask=mask)
+    assert weights[0, 3] == 0
+    assert weights[3, 0] != 0
+
+
+def test_a_mask_over_a_queue() -> None:
+    views, keys, mask = unit_views(), _keys(), torch.zeros(2 * N, 2 * N + QUEUE, dtype=torch.bool)
+    mask[:, 2 * N + 1] = True
+    without = torch.cat([keys[:1], keys[2:]])
+    torch.testing.assert_close(InfoNCE()(*views, keys=keys, mask=mask), InfoNCE()(*views, keys=without))
+
+
+# Which views negatives come from
+
+
+@repelling
+@pytest.mark.parametrize("count", [2, 3])
+def test_where_negatives_come_from(name: str, count: int) -> None:
+    case = CASES[name]
+    weights, looks = case().pair_weights(*unit_views(count=count)), case.looks_at(N, count)
+    sample = torch.arange(N).repeat(count)
+    assert (weights[~looks & (sample[:, None] != sample)] == 0).all()
+    assert case.sparse or (weights[looks] != 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.takes("across_views")])
+@pytest.mark.parametrize("count", [2, 3])
+def test_negatives_of_other_views_only(name: str, count: int) -> None:
+    case, view = CASES[name], torch.arange(count).repeat_interleave(N)
+    weights = case(across_views=True).pair_weights(*unit_views(count=count))
+    within = view[:, None] == view
+    assert (weights[within] == 0).all()
+    assert case.sparse or (weights[~within] != 0).all()
+
+
+# A queue
 
 
 @pytest.mark.parametrize("name", TAKE_KEYS)
 def test_a_queue_adds_negatives(name: str) -> None:
-    views, keys = unit_views(), _keys()
-    weights = SIX[name]().pair_weights(*views, keys=keys)
+    views, keys, case = unit_views(), _keys(), CASES[name]
+    weights = case().pair_weights(*views, keys=keys)
     assert tuple(weights.shape) == (2 * N, 2 * N + QUEUE)
-    assert (weights[:, 2 * N :] != 0).all()
-    assert weights[:, 2 * N :].sum() > 0
-    by_key = gradients(lambda k: SIX[name]()(*views, keys=k), [keys])[0]
+    queue = weights[:, 2 * N :]
+    assert case.sparse or (queue != 0).all()
+    assert queue.sum() > 0
+    by_key = gradients(lambda k: case()(*views, keys=k), [keys])[0]
     assert by_key.abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("name", TAKE_KEYS)
+def test_a_queue_counts_across_views_too(name: str) -> None:
+    case = CASES[name]
+    if not case.takes("across_views"):
+        pytest.skip("always so")
+    weights = case(across_views=True).pair_weights(*unit_views(), keys=_keys())
+    assert weights[:, 2 * N :].sum() > 0
+    assert (weights[:N, :N] == 0).all()
+
+
+@pytest.mark.parametrize("name", TAKE_KEYS)
 def test_a_key_with_an_anchors_id_does_not_repel_it(name: str) -> None:
-    views, ids = unit_views(), torch.tensor([0, 1, 2, 3, 4, 5])
+    views, ids, case = unit_views(), torch.tensor([0, 1, 2, 3, 4, 5]), CASES[name]
     key_ids = torch.tensor([2, 99, 98, 97, 0])
-    weights = SIX[name]().pair_weights(*views, keys=_keys(), ids=ids, key_ids=key_ids)[:, 2 * N :]
+    weights = case().pair_weights(*views, keys=_keys(), ids=ids, key_ids=key_ids)[:, 2 * N :]
     own = ids.repeat(2)[:, None] == key_ids
     assert (weights[own] == 0).all()
-    assert (weights[~own] != 0).all()
+    assert case.sparse or (weights[~own] != 0).all()
 
 
 @pytest.mark.parametrize("name", TAKE_KEYS)
 def test_keys_match_no_id_and_no_label_of_the_batch(name: str) -> None:
-    views, keys = unit_views(), _keys()
+    views, keys, loss = unit_views(), _keys(), CASES[name]()
     negative_ids = torch.tensor([-1, -2, -3, -4, -5, -6])
-    plain = SIX[name]()(*views, keys=keys)
-    torch.testing.assert_close(SIX[name]()(*views, keys=keys, ids=negative_ids), plain)
-    torch.testing.assert_close(SIX[name]()(*views, keys=keys, labels=negative_ids), plain)
+    plain = loss(*views, keys=keys)
+    torch.testing.assert_close(loss(*views, keys=keys, ids=negative_ids), plain)
+    torch.testing.assert_close(loss(*views, keys=keys, labels=negative_ids), plain)
+
+
+# Negatives of one's own
 
 
 @pytest.mark.parametrize("name", TAKE_NEGATIVES)
 @pytest.mark.parametrize("count", [2, 3])
 def test_negatives_of_ones_own(name: str, count: int) -> None:
     views, negatives = unit_views(count=count), torch.randn(N, 3, D, dtype=F64)
-    loss = SIX[name]()
+    case = CASES[name]
+    loss = case()
     weights = loss.pair_weights(*views, negatives=negatives)
     assert tuple(weights.shape) == (N * count, count - 1 + 3)
-    assert (weights[:, : count - 1] < 0).all()
-    assert weights[:, count - 1 :].sum() > 0
-    moved = gradients(lambda x: loss(*views, negatives=x), [negatives])[0]
-    assert (moved.abs().amax((1, 2)) > 1e-6).all()
+    attraction, repulsion = weights[:, : count - 1].sum(1), weights[:, count - 1 :]
+    assert (attraction <= 0 if case.sparse else attraction < 0).all()
+    assert repulsion.sum() > 0
+    moved = gradients(lambda x: loss(*views, negatives=x), [negatives])[0].abs().amax((1, 2))
+    assert (moved > 1e-6).sum() >= (N // 2 if case.sparse else N)
     other = negatives.clone()
     other[0] = torch.randn(3, D, dtype=F64)
+    assert loss(*views, negatives=other) != loss(*views, negatives=negatives)
     changed = (loss.pair_weights(*views, negatives=other) - weights).abs().sum(1) > 0
-    assert changed.tolist() == ([True] + [False] * (N - 1)) * count
+    assert not changed.reshape(count, N)[:, 1:].any() or name in BATCHWISE
+
+
+BATCHWISE = ("AlphaCLPerSample", "AlphaCLLowRank", "AlignmentUniformity")
+"""Weights that depend on all anchors at once."""
 
 
 def test_info_nce_with_negatives_is_a_cross_entropy() -> None:
@@ -131,38 +219,103 @@ def test_info_nce_with_a_queue_is_a_cross_entropy() -> None:
     torch.testing.assert_close(InfoNCE(0.2)(*views, keys=keys), expected)
 
 
-def test_negatives_equal_to_the_batchs_give_the_batchs_loss() -> None:
+BATCH_FREE = [name for name in TAKE_NEGATIVES if not (CASES[name].across or CASES[name].within or name in BATCHWISE)]
+
+
+@pytest.mark.parametrize("name", BATCH_FREE)
+def test_negatives_equal_to_the_batchs_give_the_batchs_weights(name: str) -> None:
     """In-batch candidates written out one by one, for one view's anchors."""
-    views = unit_views(n=4)
-    for loss in (InfoNCE(), HCL()):
-        whole = loss.pair_weights(*views)
-        z = torch.cat(views)
-        others = torch.stack([z[[j for j in range(8) if j % 4 != i]] for i in range(4)])
-        own = loss.pair_weights(*views, negatives=others)
-        for i in range(4):
-            columns = [i + 4, *(j for j in range(8) if j % 4 != i)]
-            torch.testing.assert_close(own[i], whole[i, columns])
+    views, loss = unit_views(n=4), CASES[name]()
+    whole = loss.pair_weights(*views)
+    z = torch.cat(views)
+    others = torch.stack([z[[j for j in range(8) if j % 4 != i]] for i in range(4)])
+    own = loss.pair_weights(*views, negatives=others)
+    for i in range(4):
+        columns = [i + 4, *(j for j in range(8) if j % 4 != i)]
+        torch.testing.assert_close(own[i], whole[i, columns])
 
 
-@pytest.mark.parametrize("loss", [GCAINCE(), HCLOT()], ids=["GCAINCE", "HCLOT"])
-def test_balanced_plans_refuse_negatives_that_no_two_rows_share(loss: Loss) -> None:
-    with pytest.raises(InvalidInput, match=r"negatives=.*no two rows share a column.*pass shared keys"):
-        loss(*unit_views(), negatives=torch.randn(N, 3, D, dtype=F64))
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.negatives])
+def test_column_marginals_refuse_negatives_that_no_two_rows_share(name: str) -> None:
+    with pytest.raises(InvalidInput, match=r"negatives=.*(no two rows share a column.*pass shared keys|need .* rows)"):
+        CASES[name]()(*unit_views(), negatives=torch.randn(N, 3, D, dtype=F64))
 
 
-def test_gca_ince_refuses_a_queue() -> None:
-    with pytest.raises(InvalidInput, match=r"puts mass 0 on column 12 .* \(a queue\) need Free or KL columns"):
-        GCAINCE()(*unit_views(), keys=_keys())
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.keys])
+def test_balanced_plans_with_a_target_refuse_a_queue(name: str) -> None:
+    with pytest.raises(InvalidInput, match=r"no mass on column 12, .* \(keys=, negatives=\) need GCAUOT"):
+        CASES[name]()(*unit_views(), keys=_keys())
 
 
-@pytest.mark.parametrize("name", TAKE_NEGATIVES)
+BALANCED = ("HCLOT", "RelaxedHCLOT", "BalancedAlphaCL", "SinkhornCACR")
+
+
+@pytest.mark.parametrize("name", sorted({*TAKE_KEYS, *TAKE_NEGATIVES} - {*BALANCED}))
 def test_one_sample_is_enough_with_negatives_or_keys(name: str) -> None:
-    views = [v[:1] for v in unit_views()]
-    assert SIX[name]()(*views, negatives=torch.randn(1, 3, D, dtype=F64)).isfinite()
-    assert SIX[name]()(*views, keys=_keys()).isfinite()
+    views, case = [v[:1] for v in unit_views()], CASES[name]
+    if case.negatives:
+        assert case()(*views, negatives=torch.randn(1, 3, D, dtype=F64)).isfinite()
+    if case.keys:
+        assert case()(*views, keys=_keys()).isfinite()
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_one_sample_is_not_enough_for_a_column_marginal(name: str) -> None:
+    """The columns of its own views must carry mass too, and nobody may send it there."""
+    with pytest.raises(Infeasible, match=r"use more samples|drop them"):
+        CASES[name]()(*(v[:1] for v in unit_views()), keys=_keys())
 
 
 def test_ordered_view_pairs_need_views_as_candidates() -> None:
     views = [torch.randn(4, 3) for _ in range(2)]
     with pytest.raises(InvalidInput, match="ordered=True needs pairs of views"):
         CACR(ordered=True)(*views, negatives=torch.randn(4, 2, 3))
+
+
+# Losses that match a target
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.takes("target")])
+def test_a_given_plan_is_a_target(name: str) -> None:
+    """The target of the positives, handed over as a matrix and as a coupling."""
+    views, case = unit_views(), CASES[name]
+    target = torch.eye(2 * N, dtype=F64).roll(N, 1)
+    torch.testing.assert_close(case()(*views, target=target), case()(*views))
+    teacher = GCAINCE(0.1).coupling(*unit_views(seed=1))["plan"]
+    soft = case()(*views, target=teacher)
+    assert soft.isfinite()
+    assert (soft - case()(*views)).abs() > 1e-3
+    torch.testing.assert_close(case()(*views, target=teacher.plan()), soft)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.takes("target")])
+def test_a_teacher_is_a_constant(name: str) -> None:
+    views = [v.requires_grad_() for v in unit_views()]
+    teacher = GCAINCE(0.1).coupling(*views)["plan"]
+    student = [v.detach() for v in unit_views(seed=1)]
+    assert not CASES[name]()(*student, target=teacher).requires_grad
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.takes("target")])
+def test_labels_and_domains_as_targets(name: str) -> None:
+    from couplings import Domains
+
+    views, labels, case = unit_views(), torch.tensor([0, 0, 1, 1, 2, 2]), CASES[name]
+    attracted = case(target="labels").pair_weights(*views, labels=labels)
+    same = _same(labels)
+    assert (attracted[same] < 0).any()
+    assert (case().pair_weights(*views, labels=labels)[same] == 0).all()
+    nothing = case(target=Domains(within=0.0, across=0.0))(*views, domains=labels)
+    torch.testing.assert_close(nothing, case()(*views))
+    pulled = case(target=Domains(within=0.5, across=0.0))(*views, domains=labels)
+    assert (pulled - nothing).abs() > 1e-3
+
+
+def test_all_sides_together() -> None:
+    views, sides = unit_views(), {"ids": IDS, "keys": _keys(), "key_ids": torch.arange(QUEUE), "mask": _wide(IDS)}
+    for loss in (HCL(), InfoNCE()):
+        assert loss(*views, labels=torch.arange(N), **sides).isfinite()
+
+
+def _wide(ids: Tensor) -> Mask:
+    return SameId(ids.repeat(2), torch.cat([ids.repeat(2), torch.full((QUEUE,), 99)]))
