@@ -127,7 +127,7 @@ def at_temperature(name: str, temperature: float) -> Loss:
 
 def held(loss: Loss, views: Sequence[Tensor], **sides: Any) -> Callable[..., Tensor]:
     """The loss as a function of the views (and sides) with its couplings held still at these views."""
-    couplings = {key: plan.detach() for key, plan in loss.coupling(*views, **sides).items()}
+    couplings = {key: plan.detach() for key, plan in loss.couplings(loss.batch(*views, **sides)).items()}
 
     def value(*inputs: Tensor, **moved: Tensor) -> Tensor:
         return loss.value(loss.batch(*inputs, **{**sides, **moved}), couplings)

@@ -109,7 +109,6 @@ def test_rows_are_in_block_order_and_nothing_meets_itself(name: str) -> None:
 @every_loss
 def test_the_plan_of_a_loss_without_one_is_that_of_its_repelling_weights(name: str) -> None:
     views, loss = unit_views(), CASES[name]()
-    assert set(loss.couplings(loss.batch(*views))) <= set(loss.coupling(*views))
     if loss.couplings(loss.batch(*views)) or not CASES[name].repels:
         return
     plans = loss.coupling(*views)
