@@ -213,7 +213,7 @@ def _require_negatives(name: str, same: Mask) -> None:
         row = int(alone.nonzero()[0])
         raise InvalidInput(
             f"{name} leave anchor {row} no negative ({int(alone.sum())} such anchors), all other samples share its "
-            "own: mix others into the batch, or pass keys="
+            "own or are masked: mix others into the batch, loosen the mask, or pass keys="
         )
 
 

@@ -16,7 +16,8 @@ class Guide(Mask):
 
         forbidden(i, j)  when  cos(g_i, g_j) > max_p cos(g_i, g_p) - margin
 
-    for guide embeddings g. Pass it as `mask=`; positives stay, and so does the self pair's mask.
+    for guide embeddings g. Pass it as `mask=`; positives stay, and so does the candidate that the guide finds farthest:
+    no anchor loses its last negative.
 
     Args:
         views: embeddings of the guide, (n, d) each, in the order of the loss's views; constants. One view is enough
@@ -56,8 +57,9 @@ class Guide(Mask):
         stacked = at_least_single(torch.cat([v.detach() for v in views]))
         checks.rows_usable("guide", stacked, zero=False)
         self._z = torch.nn.functional.normalize(stacked, dim=1).repeat(repeat, 1)
-        self._n, self._margin = len(views[0]), margin
         self._rows = self._cols = torch.arange(len(self._z), device=self._z.device)
+        farthest = (self._z @ self._z.T).amin(1)
+        self._bar = torch.maximum(self._nearest_positive(len(views[0])) - margin, farthest)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,7 +69,7 @@ class Guide(Mask):
     def forbidden(self) -> Tensor:
         """Boolean (N, N)."""
         near = self._z[self._rows] @ self._z[self._cols].T
-        return near > (self._bar() - self._margin)[self._rows][:, None]
+        return near > self._bar[self._rows][:, None]
 
     def block(self, rows: Tensor, cols: Tensor) -> Mask:
         """The mask of a sub-matrix."""
@@ -75,9 +77,8 @@ class Guide(Mask):
         part.__dict__.update(self.__dict__, _rows=self._rows[rows], _cols=self._cols[cols])
         return part
 
-    def _bar(self) -> Tensor:
+    def _nearest_positive(self, n: int) -> Tensor:
         """Similarity of each anchor to its nearest positive, (N,)."""
-        views = len(self._z) // self._n
-        by_view = self._z.reshape(views, self._n, -1)
-        others = [(by_view * by_view.roll(-k, 0)).sum(-1) for k in range(1, views)]
-        return torch.stack(others).amax(0).flatten() if others else self._z.new_ones(len(self._z))
+        by_view = self._z.reshape(len(self._z) // n, n, -1)
+        others = [(by_view * by_view.roll(-k, 0)).sum(-1) for k in range(1, len(by_view))]
+        return torch.stack(others).amax(0).flatten() if others else self._z.new_ones(n)

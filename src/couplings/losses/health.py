@@ -36,7 +36,7 @@ class Watch:
         elif ids is None or bool((equal & (ids[first] != ids[second])).any()):
             view, place = equal.nonzero()[0].tolist()
             pair = int(first[view, place]), int(second[view, place])
-            self._say("duplicates", _duplicates(int(equal.sum()), view + 1, *pair))
+            self._say("duplicates", _duplicates(int(equal.sum(1).max()), z.shape[1], view + 1, *pair))
 
     def _say(self, kind: str, message: str) -> None:
         if kind not in self._said:
@@ -67,9 +67,9 @@ def _collapse(n: int) -> str:
     )
 
 
-def _duplicates(count: int, view: int, i: int, j: int) -> str:
+def _duplicates(count: int, n: int, view: int, i: int, j: int) -> str:
     return (
-        f"{count} samples of the batch have the embedding of another one (first: samples {i} and {j} in view {view}) "
-        "and are pushed apart as negatives: pass ids= with equal entries for equal samples, or drop duplicates from "
-        "the batch"
+        f"{count} of {n} samples have the embedding of another one in the batch (first: samples {i} and {j} in view "
+        f"{view}) and are pushed apart as negatives: pass ids= with equal entries for equal samples, or drop "
+        "duplicates from the batch"
     )

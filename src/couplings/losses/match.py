@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from .. import checks
 from ..coupling import Coupling
 from ..marginals import Fixed, Free
 from ..solve import couple
-from ..targets import Pairs
 from .base import Couplings, Loss, Options
 from .batch import Batch
 from .wanted import Positives, SameLabel
@@ -26,7 +26,9 @@ class InfoNCE(Loss):
         loss = mean over anchors i and positives p of  -log exp(s_ip / tau) / (exp(s_ip / tau) + sum_j exp(s_ij / tau))
 
     with j over the negatives. As a coupling: rows Fixed, columns Free, entropic, one plan for each positive (its
-    other positives masked), matched to the target that puts each row's mass on that positive.
+    other positives masked), matched to the target that puts each row's mass on that positive: KL(T, P). Computed as
+    softplus(log sum_j exp(s_ij / tau) - s_ip / tau), which stays exact in single precision when the batch is solved
+    and P is nearly T.
 
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
@@ -37,7 +39,7 @@ class InfoNCE(Loss):
         pytorch-metric-learning's NTXentLoss with sample ids as labels.
 
     Cost:
-        views - 1 matrices of N x M; as many kept for the gradient.
+        One N x M matrix, kept for the gradient, for any number of views.
 
     Source:
         van den Oord et al. 2018; Chen et al. 2020 (SimCLR).
@@ -56,13 +58,18 @@ class InfoNCE(Loss):
         self.temperature = temperature
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """The softmax over the "negatives", which all positives share."""
+        return {"negatives": couple(batch.scores(self.temperature, batch.same))}
+
+    def shown(self, batch: Batch) -> dict[str, Coupling]:
         """One row-normalised plan a positive: "plan" for two views, "positive 1", ... for more."""
         return one_against_negatives(batch, self.temperature)
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean over positives of KL(T, P)."""
-        pairs = zip(batch.positives.T, couplings.values(), strict=True)
-        return torch.stack([Pairs(column[:, None]).divergence(plan) for column, plan in pairs]).mean()
+        plan = couplings["negatives"]
+        positives = plan.scores.at(batch.rows, batch.positives)
+        return softplus(plan.log_partition()[:, None] - positives).mean()
 
 
 def one_against_negatives(batch: Batch, temperature: float | Tensor) -> dict[str, Coupling]:
@@ -88,7 +95,7 @@ class DecoupledInfoNCE(Loss):
 
     Relations:
         `ScaledInfoNCE(temperature, e0=0)` divided by tau. Its gradient is that of `AlphaCL(temperature)` divided by
-        tau. With `across_views=True`, two views: lightly's DCLLoss averages both directions of it.
+        tau. Two views: equals lightly's DCLLoss.
 
     Cost:
         One N x M matrix, kept for the gradient.

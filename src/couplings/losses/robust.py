@@ -40,16 +40,21 @@ class _QPower(Loss):
         checks.finite_positive("lam", lam)
         if shift is not None:
             checks.finite("shift", shift)
-        hot = float(self.temperature) >= _HOT
+        hot = float(torch.as_tensor(self.temperature).detach()) >= _HOT
         self.q, self.lam, self.shift = q, lam, (0.0 if hot else 1.0) if shift is None else shift
 
     def _divergence(self, plan: Coupling, target: Target) -> Tensor:
         """In logs: k_ij = M P_ij / (a_i e^f_i), S_i = M e^-f_i, each less shift / tau."""
         scale = math.log(len(plan.b)) - self.shift / self.temperature - plan.f[:, None]
         wanted = scale + target.log_entries(plan) - torch.log(plan.a)[:, None]
-        spread = math.log(self.lam) + scale
-        # (e^{qA} - e^{qB}) / q without cancellation for small q
-        return target.expect(torch.exp(self.q * wanted) * torch.expm1(self.q * (spread - wanted))) / self.q
+        return target.expect(_difference(self.q * (math.log(self.lam) + scale), self.q * wanted)) / self.q
+
+
+def _difference(a: Tensor, b: Tensor) -> Tensor:
+    """exp(a) - exp(b), without cancellation where they are near and without overflow where they are not."""
+    gap = a - b
+    above, below = torch.exp(a) * -torch.expm1(-gap.clamp_min(0)), torch.exp(b) * torch.expm1(gap.clamp_max(0))
+    return torch.where(gap > 0, above, below)
 
 
 class RINCE(_QPower):
