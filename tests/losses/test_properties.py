@@ -149,180 +149,176 @@ def _scaled(factor: float, loss: Function, shift: float = 0.0) -> Function:
     return lambda *views: factor * loss(*views) + shift
 
 
-def _limits() -> dict[str, tuple[Function, Function, float, bool]]:
-    """Name: a loss at its limit, the simpler loss, the tolerance, and whether more than two views agree."""
-    t, c = 0.4, {name: case.__call__ for name, case in CASES.items()}
-    return {
-        "HCL, beta -> 0": (
-            c["HCL"](temperature=t, beta=1e-8),
-            c["DebiasedInfoNCE"](temperature=t, tau_plus=0.1),
-            1e-6,
-            True,
-        ),
-        "debiased, tau_plus = 0": (
-            c["DebiasedInfoNCE"](temperature=t, tau_plus=0.0),
-            c["InfoNCE"](temperature=t),
-            1e-10,
-            True,
-        ),
-        "HCL-OT, reg -> infinity": (
-            c["HCLOT"](temperature=t, reg=1e8, tau_plus=0.1),
-            c["DebiasedInfoNCE"](temperature=t, tau_plus=0.1),
-            1e-6,
-            True,
-        ),
-        "relaxed HCL-OT, rho -> 0": (
-            c["RelaxedHCLOT"](temperature=t, reg=0.5, rho=1e-9),
-            c["HCL"](temperature=t, beta=2 * t / 0.5, tau_plus=0.0, detach_weights=True),
-            1e-6,
-            True,
-        ),
-        "relaxed HCL-OT, rho -> infinity": (
-            c["RelaxedHCLOT"](temperature=t, reg=0.5, rho=1e9, sweeps=400),
-            c["HCLOT"](temperature=t, reg=0.5),
-            1e-6,
-            True,
-        ),
-        "GCA-INCE, sweeps = 0": (c["GCAINCE"](temperature=t, sweeps=0), c["InfoNCE"](temperature=t), 1e-10, False),
-        "GCA-RINCE, sweeps = 0": (
-            c["GCARINCE"](temperature=t, q=0.7, lam=0.1, sweeps=0),
-            c["RINCE"](temperature=t, q=0.7, lam=0.1),
-            1e-10,
-            False,
-        ),
-        "RINCE, q -> 0": (
-            c["RINCE"](temperature=t, q=1e-7, lam=0.1),
-            _scaled(1, c["InfoNCE"](temperature=t), math.log(0.1)),
-            1e-5,
-            True,
-        ),
-        "GCA-RINCE, q -> 0": (
-            c["GCARINCE"](temperature=t, q=1e-7, lam=0.1, sweeps=3),
-            _scaled(1, c["GCAINCE"](temperature=t, sweeps=3), math.log(0.1)),
-            1e-5,
-            False,
-        ),
-        "GCA-UOT, rho -> infinity": (
-            c["GCAUOT"](temperature=t, rho1=1e8, rho2=1e8, r1=0.7, r2=0.0, sweeps=3),
-            _scaled(0.7, c["GCAINCE"](temperature=t, sweeps=3)),
-            1e-6,
-            True,
-        ),
-        "GCA-UOT, rho2 -> 0": (
-            c["GCAUOT"](temperature=t, rho1=0.3, rho2=1e-9, r1=0.7, r2=0.0, sweeps=3),
-            _scaled(0.7, c["InfoNCE"](temperature=t)),
-            1e-6,
-            False,
-        ),
-        "GCA-UOT, matching off, rho -> infinity": (
-            c["GCAUOT"](temperature=t, rho1=1e8, rho2=1e8, r1=0.0, r2=0.7, q=0.4, lam=0.2, sweeps=3),
-            _scaled(0.7, c["GCARINCE"](temperature=t, q=0.4, lam=0.2, sweeps=3)),
-            1e-6,
-            True,
-        ),
-        "IOT, sweeps -> infinity": (
-            c["IOT"](temperature=t, sweeps=300),
-            c["GCAINCE"](temperature=t, sweeps=300),
-            1e-8,
-            True,
-        ),
-        "sparse GCA, entropic, sweeps -> infinity": (
-            c["SparseGCA"](temperature=t, sweeps=300, rule="entropic"),
-            _scaled(t, c["GCAINCE"](temperature=t, sweeps=300)),
-            1e-8,
-            True,
-        ),
-        "SupCon without labels": (c["SupCon"](temperature=t), c["InfoNCE"](temperature=t), 1e-10, False),
-        "SupCon, one positive": (
-            c["SupCon"](temperature=t, log_inside=True),
-            c["SupCon"](temperature=t),
-            1e-10,
-            False,
-        ),
-        "CLIP of two views": (
-            c["CLIP"](temperature=t),
-            c["InfoNCE"](temperature=t, across_views=True),
-            1e-10,
-            False,
-        ),
-        "scaled InfoNCE, e0 = 1": (
-            c["ScaledInfoNCE"](temperature=t),
-            _scaled(t, c["InfoNCE"](temperature=t)),
-            1e-10,
-            True,
-        ),
-        "scaled InfoNCE, e0 -> 0": (
-            c["ScaledInfoNCE"](temperature=t, e0=1e-9),
-            _scaled(t, c["DecoupledInfoNCE"](temperature=t)),
-            1e-6,
-            True,
-        ),
-        "MINE": (c["MINE"](), c["DecoupledInfoNCE"](temperature=1.0), 1e-10, True),
-        "(N + 1)-tuplet": (c["NPlusOneTuplet"](), c["InfoNCE"](temperature=1.0), 1e-10, True),
-        "soft triplet without margin": (
-            c["SoftTriplet"](temperature=t, margin=0.0),
-            c["ScaledInfoNCE"](temperature=t),
-            1e-10,
-            True,
-        ),
-        "triplet, margin above every distance": (
-            c["Triplet"](margin=3.0),
-            _scaled(1, c["TripletContrastive"](), 3.0 * 10),
-            1e-10,
-            False,
-        ),
-        "modified triplet, slope -> 0": (
-            _scaled(4e6, c["ModifiedTriplet"](slope=1e-6), -2e6 * 10),
-            c["TripletContrastive"](),
-            1e-5,
-            False,
-        ),
-        "alpha-CL is direct with p = 2": (
-            c["AlphaCL"](temperature=t),
-            c["AlphaCLDirect"](temperature=t, p=2.0),
-            1e-10,
-            True,
-        ),
-        "alpha-CL, temperature -> infinity": (
-            _scaled(10, c["AlphaCL"](temperature=1e9)),
-            c["TripletContrastive"](),
-            1e-6,
-            False,
-        ),
-        "low rank, full": (
-            c["AlphaCLLowRank"](temperature=t, rank=100),
-            c["AlphaCL"](temperature=t),
-            1e-9,
-            True,
-        ),
-        "balanced alpha-CL, temperature -> infinity": (
-            c["BalancedAlphaCL"](temperature=1e9),
-            c["AlphaCL"](temperature=1e9),
-            1e-6,
-            True,
-        ),
-        "Sinkhorn CACR, t_negative = 0": (
-            c["SinkhornCACR"](t_negative=0.0),
-            c["CACR"](t_negative=0.0),
-            1e-9,
-            True,
-        ),
-        "CACR without repulsion": (
-            c["CACR"](t_positive=0.0, beta=0.0),
-            c["Alignment"](temperature=0.5),
-            1e-10,
-            True,
-        ),
-        "alignment and uniformity without uniformity": (
-            c["AlignmentUniformity"](weight=0.0),
-            c["Alignment"](temperature=0.5),
-            1e-10,
-            True,
-        ),
-    }
-
-
-LIMITS = _limits()
+T = 0.4
+LIMITS: dict[str, tuple[Function, Function, float, bool]] = {
+    "HCL, beta -> 0": (
+        CASES["HCL"](temperature=T, beta=1e-8),
+        CASES["DebiasedInfoNCE"](temperature=T, tau_plus=0.1),
+        1e-6,
+        True,
+    ),
+    "debiased, tau_plus = 0": (
+        CASES["DebiasedInfoNCE"](temperature=T, tau_plus=0.0),
+        CASES["InfoNCE"](temperature=T),
+        1e-10,
+        True,
+    ),
+    "HCL-OT, reg -> infinity": (
+        CASES["HCLOT"](temperature=T, reg=1e8, tau_plus=0.1),
+        CASES["DebiasedInfoNCE"](temperature=T, tau_plus=0.1),
+        1e-6,
+        True,
+    ),
+    "relaxed HCL-OT, rho -> 0": (
+        CASES["RelaxedHCLOT"](temperature=T, reg=0.5, rho=1e-9),
+        CASES["HCL"](temperature=T, beta=2 * T / 0.5, tau_plus=0.0, detach_weights=True),
+        1e-6,
+        True,
+    ),
+    "relaxed HCL-OT, rho -> infinity": (
+        CASES["RelaxedHCLOT"](temperature=T, reg=0.5, rho=1e9),
+        CASES["HCLOT"](temperature=T, reg=0.5),
+        1e-6,
+        True,
+    ),
+    "GCA-INCE, sweeps = 0": (CASES["GCAINCE"](temperature=T, sweeps=0), CASES["InfoNCE"](temperature=T), 1e-10, False),
+    "GCA-RINCE, sweeps = 0": (
+        CASES["GCARINCE"](temperature=T, q=0.7, lam=0.1, sweeps=0),
+        CASES["RINCE"](temperature=T, q=0.7, lam=0.1),
+        1e-10,
+        False,
+    ),
+    "RINCE, q -> 0": (
+        CASES["RINCE"](temperature=T, q=1e-7, lam=0.1),
+        _scaled(1, CASES["InfoNCE"](temperature=T), math.log(0.1)),
+        1e-5,
+        True,
+    ),
+    "GCA-RINCE, q -> 0": (
+        CASES["GCARINCE"](temperature=T, q=1e-7, lam=0.1, sweeps=3),
+        _scaled(1, CASES["GCAINCE"](temperature=T, sweeps=3), math.log(0.1)),
+        1e-5,
+        False,
+    ),
+    "GCA-UOT, rho -> infinity": (
+        CASES["GCAUOT"](temperature=T, rho1=1e8, rho2=1e8, r1=0.7, r2=0.0, sweeps=3),
+        _scaled(0.7, CASES["GCAINCE"](temperature=T, sweeps=3)),
+        1e-6,
+        True,
+    ),
+    "GCA-UOT, rho2 -> 0": (
+        CASES["GCAUOT"](temperature=T, rho1=0.3, rho2=1e-9, r1=0.7, r2=0.0, sweeps=3),
+        _scaled(0.7, CASES["InfoNCE"](temperature=T)),
+        1e-6,
+        False,
+    ),
+    "GCA-UOT, matching off, rho -> infinity": (
+        CASES["GCAUOT"](temperature=T, rho1=1e8, rho2=1e8, r1=0.0, r2=0.7, q=0.4, lam=0.2, sweeps=3),
+        _scaled(0.7, CASES["GCARINCE"](temperature=T, q=0.4, lam=0.2, sweeps=3)),
+        1e-6,
+        True,
+    ),
+    "IOT, sweeps -> infinity": (
+        CASES["IOT"](temperature=T, sweeps=300),
+        CASES["GCAINCE"](temperature=T, sweeps=300),
+        1e-8,
+        True,
+    ),
+    "sparse GCA, entropic, sweeps -> infinity": (
+        CASES["SparseGCA"](temperature=T, sweeps=300, rule="entropic"),
+        _scaled(T, CASES["GCAINCE"](temperature=T, sweeps=300)),
+        1e-8,
+        True,
+    ),
+    "SupCon without labels": (CASES["SupCon"](temperature=T), CASES["InfoNCE"](temperature=T), 1e-10, False),
+    "SupCon, one positive": (
+        CASES["SupCon"](temperature=T, log_inside=True),
+        CASES["SupCon"](temperature=T),
+        1e-10,
+        False,
+    ),
+    "CLIP of two views": (
+        CASES["CLIP"](temperature=T),
+        CASES["InfoNCE"](temperature=T, across_views=True),
+        1e-10,
+        False,
+    ),
+    "scaled InfoNCE, e0 = 1": (
+        CASES["ScaledInfoNCE"](temperature=T),
+        _scaled(T, CASES["InfoNCE"](temperature=T)),
+        1e-10,
+        True,
+    ),
+    "scaled InfoNCE, e0 -> 0": (
+        CASES["ScaledInfoNCE"](temperature=T, e0=1e-9),
+        _scaled(T, CASES["DecoupledInfoNCE"](temperature=T)),
+        1e-6,
+        True,
+    ),
+    "MINE": (CASES["MINE"](), CASES["DecoupledInfoNCE"](temperature=1.0), 1e-10, True),
+    "(N + 1)-tuplet": (CASES["NPlusOneTuplet"](), CASES["InfoNCE"](temperature=1.0), 1e-10, True),
+    "soft triplet without margin": (
+        CASES["SoftTriplet"](temperature=T, margin=0.0),
+        CASES["ScaledInfoNCE"](temperature=T),
+        1e-10,
+        True,
+    ),
+    "triplet, margin above every distance": (
+        CASES["Triplet"](margin=3.0),
+        _scaled(1, CASES["TripletContrastive"](), 3.0 * 10),
+        1e-10,
+        False,
+    ),
+    "modified triplet, slope -> 0": (
+        _scaled(4e6, CASES["ModifiedTriplet"](slope=1e-6), -2e6 * 10),
+        CASES["TripletContrastive"](),
+        1e-5,
+        False,
+    ),
+    "alpha-CL is direct with p = 2": (
+        CASES["AlphaCL"](temperature=T),
+        CASES["AlphaCLDirect"](temperature=T, p=2.0),
+        1e-10,
+        True,
+    ),
+    "alpha-CL, temperature -> infinity": (
+        _scaled(10, CASES["AlphaCL"](temperature=1e9)),
+        CASES["TripletContrastive"](),
+        1e-6,
+        False,
+    ),
+    "low rank, full": (
+        CASES["AlphaCLLowRank"](temperature=T, rank=100),
+        CASES["AlphaCL"](temperature=T),
+        1e-9,
+        True,
+    ),
+    "balanced alpha-CL, temperature -> infinity": (
+        CASES["BalancedAlphaCL"](temperature=1e9),
+        CASES["AlphaCL"](temperature=1e9),
+        1e-6,
+        True,
+    ),
+    "Sinkhorn CACR, t_negative = 0": (
+        CASES["SinkhornCACR"](t_negative=0.0),
+        CASES["CACR"](t_negative=0.0),
+        1e-9,
+        True,
+    ),
+    "CACR without repulsion": (
+        CASES["CACR"](t_positive=0.0, beta=0.0),
+        CASES["Alignment"](temperature=0.5),
+        1e-10,
+        True,
+    ),
+    "alignment and uniformity without uniformity": (
+        CASES["AlignmentUniformity"](weight=0.0),
+        CASES["Alignment"](temperature=0.5),
+        1e-10,
+        True,
+    ),
+}
+"""Name: a loss at its limit, the simpler loss, the tolerance, and whether more than two views agree."""
 
 
 @pytest.mark.parametrize("limit", LIMITS)
