@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -81,22 +82,37 @@ def positive(name: str, value: float | Tensor, *, zero: bool = False) -> None:
     require(ok, f"{name} must be {bound}, got {number:g}")
 
 
-def finite_positive(name: str, value: float | Tensor) -> None:
-    """`value` must be a finite number above zero."""
+def temperature(value: float | Tensor) -> None:
+    """A temperature must be a finite number above zero; a tensor of one entry may be learnt."""
+    positive("temperature", value)
+    if _enabled or not isinstance(value, Tensor):
+        finite("temperature", value)
+
+
+def finite_positive(name: str, value: float) -> None:
+    """`value` must be a finite number above zero, and no tensor: nothing here could learn it."""
+    finite(name, constant(name, value))
     positive(name, value)
-    _not_infinite(name, value)
 
 
 def finite_nonnegative(name: str, value: float) -> None:
-    """`value` must be a finite number, zero or more."""
+    """`value` must be a finite number, zero or more, and no tensor."""
+    finite(name, constant(name, value))
     positive(name, value, zero=True)
-    _not_infinite(name, value)
 
 
-def _not_infinite(name: str, value: float | Tensor) -> None:
-    if _enabled or not isinstance(value, Tensor):
-        number = float(value.detach() if isinstance(value, Tensor) else value)
-        require(math.isfinite(number), f"{name} must be finite, got {number:g}")
+def constant(name: str, value: float) -> float:
+    """`value` must not be a tensor; returned as it is."""
+    learnt = isinstance(value, Tensor)
+    require(not learnt, f"{name} is a constant of the loss and cannot be learnt: pass a number, not a tensor")
+    return value
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest one, or all."""
+    options = sorted(known)
+    close = difflib.get_close_matches(word, options, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(options)}"
 
 
 def fraction(name: str, value: float) -> None:

@@ -7,7 +7,6 @@ norms too.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .checks import finite, finite_positive, require
+from .checks import finite, finite_positive, require, suggestion
 
 
 class Cost(Protocol):
@@ -129,9 +128,7 @@ class LogDistance:
 def resolve(cost: str | Cost, known: Mapping[str, Cost]) -> Cost:
     """The cost of that name, or the object itself when it has a `score` method."""
     if isinstance(cost, str):
-        close = difflib.get_close_matches(cost, known, n=1)
-        hint = f": did you mean {close[0]!r}?" if close else f": choose from {sorted(known)} or pass an object"
-        require(cost in known, f"unknown cost {cost!r}{hint}")
+        require(cost in known, f"unknown cost {cost!r}: {suggestion(cost, known)}")
         return known[cost]
     require(is_cost(cost), f"cost must be one of {sorted(known)} or an object with a score method, got {cost!r}")
     return cost

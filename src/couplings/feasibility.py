@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from .errors import CouplingWarning, Infeasible, InvalidInput
+from .errors import Infeasible, InvalidInput, warn
 from .masks import Mask
 
 
@@ -86,9 +84,7 @@ def balanced(mask: Mask, a: Tensor, b: Tensor) -> None:
                 "take KL(rho) on one side of couple"
             )
         if excess > -1e-5 and len(classes) > 2:
-            warnings.warn(
+            warn(
                 f"sample, id or label {name} holds exactly half of the mass: a balanced plan exists, but sweeps "
-                "approach it slowly",
-                CouplingWarning,
-                stacklevel=4,
+                "approach it slowly"
             )

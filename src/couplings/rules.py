@@ -16,16 +16,14 @@ conditionals P(j | i), such as sparsemax's, which does not change with the numbe
 
 from __future__ import annotations
 
-import difflib
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .checks import require
-from .errors import CouplingWarning
+from .checks import require, suggestion
+from .errors import warn
 
 _MAX_ITERATIONS = 200
 _RESOLVED = 1e-2
@@ -135,14 +133,14 @@ class _QExponential(Rule):
         empty = top == -torch.inf
         low, high = self.bracket(top, log_weights[where], torch.logsumexp(log_weights, 0))
         weights = log_weights.exp()
-        f, tolerance = (low + high) / 2, 4 * torch.finfo(x.dtype).eps
+        f, rounding = (low + high) / 2, 4 * torch.finfo(x.dtype).eps * (1 + top.abs())
         for _ in range(_MAX_ITERATIONS):
             value, slope = self._excess(f, x, weights, c)
             low, high = torch.where(value < 0, f, low), torch.where(value < 0, high, f)
             newton = f - value / slope
             step = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
             moved, f = (step - f).abs(), step
-            if bool((empty | (moved <= tolerance * (1 + f.abs()))).all()):
+            if bool((empty | (moved <= rounding + 4 * torch.finfo(x.dtype).eps * f.abs())).all()):
                 break
         return torch.where(empty, torch.inf, f)
 
@@ -187,11 +185,9 @@ class Power(_QExponential):
         top = (logits + potential).amax(1)
         rounding = torch.finfo(f.dtype).eps * (f.abs() + top.abs())
         if bool((rounding > _RESOLVED * (1 / (self.q - 1) - f - top).abs()).any()):
-            warnings.warn(
+            warn(
                 f"{f.dtype} cannot resolve the heaviest pairs of Power(q={self.q:g}): use float64, a smaller q or a "
-                "higher temperature, and look at check()",
-                CouplingWarning,
-                stacklevel=2,
+                "higher temperature, and look at check()"
             )
         return f
 
@@ -209,9 +205,7 @@ def resolve_rule(rule: str | Rule) -> Rule:
     """The rule of that name ("entropic", "quadratic", "power"), or the object itself."""
     known: dict[str, Rule] = {"entropic": Entropic(), "quadratic": Quadratic(), "power": Power()}
     if isinstance(rule, str):
-        close = difflib.get_close_matches(rule, known, n=1)
-        hint = f": did you mean {close[0]!r}?" if close else ""
-        require(rule in known, f"unknown rule {rule!r}{hint or f': choose from {sorted(known)} or pass an object'}")
+        require(rule in known, f"unknown rule {rule!r}: {suggestion(rule, known)}")
         return known[rule]
     require(isinstance(rule, Rule), f"rule must be Entropic(), Quadratic() or Power(q), got {rule!r}")
     return rule

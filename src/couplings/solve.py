@@ -17,7 +17,6 @@ result is the derivative of the T sweeps themselves, for any T.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,7 +27,7 @@ from . import checks, feasibility
 from ._storage.adjoint import Update, adjoint_of
 from ._storage.dense import COLS, ROWS, Dense
 from .coupling import Coupling, Side
-from .errors import CouplingWarning, InvalidInput
+from .errors import InvalidInput, warn
 from .marginals import Fixed, Free, Marginal
 from .masks import GivenMask
 from .precision import full_precision
@@ -271,12 +270,10 @@ class _Run:
             return False
         error = float(self.row_error())
         if last and error > cast(float, self.problem.tol):
-            warnings.warn(
+            warn(
                 f"couple stopped after {sweep} sweeps with a row-marginal error of {error:.2g}, above tol = "
                 f"{self.problem.tol:.2g}: allow more sweeps, raise the plan's temperature (HCLOT's reg), or use KL "
-                "marginals",
-                CouplingWarning,
-                stacklevel=5,
+                "marginals"
             )
         return error <= cast(float, self.problem.tol)
 

@@ -67,9 +67,22 @@ class Target(ABC):
         density = self.densities(coupling)
         return self.expect(self.logits(coupling) - coupling.rule.penalty(density) / density)
 
-    def admitted_by(self, mask: Mask | None) -> None:
-        """Raise when T puts mass on a pair that the mask forbids; pairs of a batch never do."""
-        return None
+    @abstractmethod
+    def check(self, shape: tuple[int, int]) -> None:
+        """Raise unless T is a plan between so many rows and columns."""
+
+    @abstractmethod
+    def masked(self, mask: Mask) -> Tensor:
+        """The pairs (i, j) of the support that the mask forbids, (k, 2)."""
+
+    def admitted_by(self, mask: Mask) -> None:
+        """Raise when T puts mass on a pair that the mask forbids."""
+        if checks.checks_enabled() and len(bad := self.masked(mask)):
+            i, j = bad[0].tolist()
+            raise InvalidInput(
+                f"target puts mass on the pair ({i}, {j}), which is masked ({len(bad)} such pairs): self pairs, equal "
+                "ids and masked pairs carry none in any plan; take those pairs out of the target"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +108,21 @@ class Pairs(Target):
     def rows(self) -> Tensor:
         """Row indices, (n, 1), to broadcast with `columns`."""
         return torch.arange(len(self.columns), device=self.columns.device)[:, None]
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """One row of columns for each anchor, all of them in range."""
+        n, m = shape
+        columns = self.columns
+        whole = columns.dim() == 2 and not columns.is_floating_point() and columns.shape[0] == n
+        got = f"{columns.dtype} {tuple(columns.shape)}"
+        checks.require(whole, f"target must list the columns of {n} anchors as integers of shape ({n}, p), got {got}")
+        low, high = (int(v) for v in columns.aminmax())
+        checks.require(low >= 0 and high < m, f"target lists columns {low} to {high}, but candidates are 0 to {m - 1}")
+
+    def masked(self, mask: Mask) -> Tensor:
+        """Looked up in the mask."""
+        pairs = torch.stack([self.rows.expand_as(self.columns), self.columns], dim=-1)
+        return pairs[mask.forbidden()[self.rows, self.columns]]
 
     def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
         """Uniform rows; columns by how often they are wanted."""
@@ -169,6 +197,15 @@ class Given(Target):
                 )
         object.__setattr__(self, "matrix", matrix / matrix.sum())
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """Anchors by candidates."""
+        got = tuple(self.matrix.shape)
+        checks.require(got == shape, f"target must have shape {shape}, anchors by candidates, got {got}")
+
+    def masked(self, mask: Mask) -> Tensor:
+        """Where both are."""
+        return ((self.matrix > 0) & mask.forbidden()).nonzero()
+
     def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
         """Its own row and column sums."""
         return self.matrix.sum(1), self.matrix.sum(0)
@@ -202,18 +239,6 @@ class Given(Target):
         """-sum T log T."""
         total: Tensor = torch.special.xlogy(self.matrix, self.matrix).sum()
         return -total
-
-    def admitted_by(self, mask: Mask | None) -> None:
-        """Raise when T puts mass on a forbidden pair."""
-        if mask is None or not checks.checks_enabled():
-            return
-        bad = (self.matrix > 0) & mask.forbidden()
-        if bad.any():
-            i, j = (int(v) for v in bad.nonzero()[0])
-            raise InvalidInput(
-                f"target puts mass on the pair ({i}, {j}), which is masked ({int(bad.sum())} such pairs): self pairs, "
-                "equal ids and masked pairs carry none in any plan; set those entries to zero"
-            )
 
 
 def graded(levels: list[tuple[Mask, float]], rest: float, nowhere: Mask, like: Tensor) -> Given:

@@ -5,22 +5,13 @@ from .base import Couplings, Loss, parameters_of
 from .batch import Batch
 from .build import Sides
 from .cacr import CACR, SinkhornCACR
+from .exponential import MINE, LiftedStructured, NPlusOneTuplet, ScaledInfoNCE, SoftTriplet
 from .gca import GCAINCE, IOT, SparseGCA
 from .guide import Guide
 from .match import Alignment, DecoupledInfoNCE, InfoNCE, SupCon
 from .modalities import CLIP, SigLIP
 from .moments import AlignmentUniformity, SpectralContrastive
-from .pairs import (
-    MINE,
-    LiftedStructured,
-    ModifiedTriplet,
-    NPlusOneTuplet,
-    PairLoss,
-    ScaledInfoNCE,
-    SoftTriplet,
-    Triplet,
-    TripletContrastive,
-)
+from .pairs import ModifiedTriplet, PairLoss, Triplet, TripletContrastive
 from .robust import GCARINCE, GCAUOT, RINCE
 from .sample import HCL, HCLOT, DebiasedInfoNCE, RelaxedHCLOT
 from .wanted import Domains

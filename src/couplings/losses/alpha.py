@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import checks
 from ..costs import Cost, DistancePower, SquaredEuclidean, is_cost
 from ..coupling import Coupling
-from ..marginals import Fixed, Free
+from ..marginals import Fixed
 from ..precision import at_least_single, solved_below
 from ..rules import Rule, resolve_rule
 from ..solve import couple
@@ -30,7 +30,7 @@ class _Energy(Loss):
         super().__init__(**options)
         learnt = isinstance(temperature, Tensor) and temperature.requires_grad
         checks.require(not learnt, "temperature cannot be learnt here: its weights are constants; pass a float")
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         self.temperature = temperature
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
@@ -60,8 +60,8 @@ class AlphaCL(_Energy):
         options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
-        Entropic: tau times the gradient of `DecoupledInfoNCE`. The released quadratic weights use a threshold one
-        element too late, so that their rows do not sum to one; these do.
+        Entropic, unit rows: tau times the gradient of `DecoupledInfoNCE`. The released quadratic weights use a
+        threshold one element too late, so that their rows do not sum to one; these do.
 
     Cost:
         Two N x M matrices; the weights keep nothing for the gradient.
@@ -94,7 +94,7 @@ class AlphaCL(_Energy):
         return {"negatives": couple(batch.detach().scores(temperature, batch.same, self.cost), rule=self.rule)}
 
 
-class AlphaCLDirect(AlphaCL):
+class AlphaCLDirect(_Energy):
     """alpha-CL with direct weights: the energy under a row-normalised coupling of distances.
 
         alpha_ij = exp(-d_ij^p / tau) / sum_k exp(-d_ik^p / tau)   over the negatives, detached
@@ -127,19 +127,22 @@ class AlphaCLDirect(AlphaCL):
     """
 
     def __init__(self, temperature: float | Tensor = 0.5, p: float = 4.0, **options: Unpack[Options]) -> None:
+        super().__init__(temperature, **options)
         checks.finite_positive("p", p)
-        super().__init__(temperature, cost=DistancePower(p), **options)
         self.p = p
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """The weights of the "negatives", a constant."""
+        return {"negatives": couple(batch.detach().scores(self.temperature, batch.same, DistancePower(self.p)))}
 
 
 class AlphaCLPerSample(_Energy):
     """alpha-CL with one weight an anchor: anchors among near negatives count, their negatives alike.
 
-        r_i  = sum_j exp(-d_ij^2 / tau) / sum_ij exp(-d_ij^2 / tau)   over the negatives, detached
+        r_i  = sum_j exp(-d_ij^2 / tau) / sum_kj exp(-d_kj^2 / tau)   over the negatives, detached
         loss = sum_i r_i mean_p mean_j (d_ip^2 - d_ij^2)
 
-    Weights of rank one. As a coupling: rows Fixed at r (the row masses of the kernel between Free sides), columns
-    Free, uniform over the negatives.
+    Weights of rank one. As a coupling: rows Fixed at r, columns Free, uniform over the negatives.
 
     Args:
         temperature: tau > 0 of the weights, a constant.
@@ -168,9 +171,9 @@ class AlphaCLPerSample(_Energy):
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """Uniform "negatives" under anchors that weigh as their kernel, a constant."""
         batch = batch.detach()
-        kernel = couple(batch.scores(self.temperature, batch.same, DistancePower(2.0)), Free(), Free())
-        mass = kernel.row_mass()
-        return {"negatives": couple(batch.scores(math.inf, batch.same), Fixed(mass / mass.sum()))}
+        near = couple(batch.scores(self.temperature, batch.same, DistancePower(2.0)))
+        mass = torch.softmax(near.log_partition(), 0)
+        return {"negatives": couple(batch.scores(math.inf, batch.same), Fixed(mass))}
 
 
 class AlphaCLLowRank(AlphaCL):
@@ -212,14 +215,11 @@ class AlphaCLLowRank(AlphaCL):
 
     def forward(self, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
         """The loss of the views, in their precision (single at least)."""
-        value = super().forward(*views, **sides)
-        return value.to(at_least_single(views[0]).dtype)
+        return _as_given(super().forward(*_doubled(views), **sides), views)
 
-    def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
-        """The validated batch, in double precision."""
-        return super().batch(
-            *(v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for v in views), **sides
-        )
+    def pair_weights(self, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
+        """d loss / d s_ij, shape (N, M); see `Loss.pair_weights`."""
+        return _as_given(super().pair_weights(*_doubled(views), **sides), views)
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The energy under the truncated weights."""
@@ -228,6 +228,14 @@ class AlphaCLLowRank(AlphaCL):
         weights = torch.where(plan.plan() > 0, _truncated(plan.plan(), self.rank), 0.0)
         positives = scores.at(batch.rows, batch.positives).mean(1)
         return ((weights * scores.unmasked()).sum() - (weights.sum(1) * positives).sum()) / 2
+
+
+def _doubled(views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for v in views)
+
+
+def _as_given(result: Tensor, views: tuple[Tensor, ...]) -> Tensor:
+    return result.to(at_least_single(views[0]).dtype)
 
 
 def _truncated(matrix: Tensor, rank: int) -> Tensor:
@@ -268,6 +276,8 @@ class BalancedAlphaCL(_Energy):
         >>> round(BalancedAlphaCL(temperature=0.5)(z, z).item(), 4)
         -1.0
     """
+
+    shares_columns = True
 
     def __init__(
         self,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, TypedDict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 
 from .. import checks
 from ..coupling import Coupling
+from ..errors import InvalidInput
 from ..marginals import Free
 from ..precision import full_precision
 from ..scores import Scores
@@ -58,11 +59,16 @@ class Loss(nn.Module, ABC):
         across_views: negatives from the batch come from other views than the anchor's only; by default from all.
     """
 
-    takes_domains: bool = False
+    repels: ClassVar[bool] = True
+    shares_columns: ClassVar[bool] = False
     takes_target: ClassVar[bool] = False
+    takes_domains: bool = False
     labels_attract: bool = False
 
-    def __init__(self, *, normalize: bool = True, across_views: bool = False) -> None:
+    def __init__(self, *, normalize: bool = True, across_views: bool = False, **unknown: object) -> None:
+        for name in unknown:
+            hint = checks.suggestion(name, parameters_of(type(self)))
+            raise TypeError(f"{type(self).__name__} has no parameter {name!r}: {hint}")
         super().__init__()
         checks.flag("normalize", normalize)
         checks.flag("across_views", across_views)
@@ -93,26 +99,41 @@ class Loss(nn.Module, ABC):
         """
         with _full_precision(views):
             batch = self.batch(*views, **sides)
-            return self.value(batch, self.couplings(batch))
+            return self.value(batch, self.couplings(batch)).reshape(())
 
     def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
         """The validated batch of a call."""
-        kind = type(self).__name__
-        for name, taken in (("domains", self.takes_domains), ("target", self.takes_target)):
+        for name, remedy in self._ignored(sides):
             given = sides.get(name) is not None
-            checks.require(taken or not given, f"{kind} would ignore {name}=: {_REMEDY[name]}")
+            checks.require(not given, f"{type(self).__name__} would ignore {name}=: {remedy}")
+        if self.shares_columns and sides.get("negatives") is not None:
+            raise InvalidInput(
+                f"{type(self).__name__} balances mass over columns that all anchors share, but negatives= gives each "
+                "anchor its own: pass them as keys=, or use a loss with free columns such as InfoNCE, HCL or CACR"
+            )
         batch = build(views, sides, Reading(self.normalize, self.across_views, self.labels_attract))
-        self._watch.look(views, sides.get("ids"))
+        if self.repels:
+            self._watch.look(batch)
         return batch
+
+    def _ignored(self, sides: Sides) -> Iterator[tuple[str, str]]:
+        """Arguments without effect on this loss, and what to do instead."""
+        if not self.takes_domains:
+            yield "domains", "pass it to a loss with target=Domains(within, across), such as GCAINCE"
+        if not self.takes_target:
+            yield "target", "pass it to a loss that matches a target, such as GCAINCE or SupCon"
+        if self.labels_attract and sides.get("target") is not None:
+            yield "labels", "target= says what attracts; drop one of them"
+        if not self.repels:
+            yield from ((name, "it repels nothing, so nothing can be masked or added; drop it") for name in _NEGATIVES)
 
     def coupling(self, *views: Tensor, **sides: Unpack[Sides]) -> dict[str, Coupling]:
         """The solved couplings of a call, by name; rows in block order (view 1's samples, then view 2's).
 
         A loss without a plan of its own shows "repulsion", the plan that its repelling pair weights make.
         """
-        with _full_precision(views):
-            batch = self.batch(*views, **sides)
-            return self.shown(batch)
+        with _full_precision(views), torch.inference_mode(False):
+            return self.shown(self.batch(*_usable(views), **_usable_sides(sides)))
 
     def shown(self, batch: Batch) -> dict[str, Coupling]:
         """What `coupling` returns: the couplings, or the one that the gradient implies where there are none."""
@@ -124,8 +145,8 @@ class Loss(nn.Module, ABC):
         s is the matrix of inner products of the (normalised) rows; s_ij and s_ji count as independent and
         stop-gradients are respected. Negative: the pair attracts. Positive: it repels. O(N M) memory.
         """
-        with _full_precision(views):
-            return self._weights(self.batch(*views, **sides))
+        with _full_precision(views), torch.inference_mode(False):
+            return self._weights(self.batch(*_usable(views), **_usable_sides(sides)))
 
     def _weights(self, batch: Batch) -> Tensor:
         with torch.enable_grad():
@@ -138,7 +159,8 @@ class Loss(nn.Module, ABC):
         """Parameters of the constructor, as passed; options only where they differ from the default."""
         usual = {"normalize": True, "across_views": False}
         values = {name: getattr(self, name) for name in parameters_of(type(self)) if hasattr(self, name)}
-        shown = {k: v for k, v in values.items() if usual.get(k) is not v and not inspect.ismethod(v)}
+        values = {name: vars(self).get(f"_{name}", value) for name, value in values.items()}
+        shown = {k: v for k, v in values.items() if usual.get(k) is not v}
         return ", ".join(f"{name}={_number(value)!r}" for name, value in shown.items())
 
 
@@ -146,10 +168,17 @@ def _number(value: object) -> object:
     return value.item() if isinstance(value, Tensor) else value
 
 
-_REMEDY = {
-    "domains": "pass it to a loss with target=Domains(within, across), such as GCAINCE",
-    "target": "pass it to a loss that matches a target, such as GCAINCE or SupCon",
-}
+def _usable(values: Iterable[object]) -> tuple[Any, ...]:
+    """Tensors that gradients can be taken through, whatever mode they were made in."""
+    return tuple(v.clone() if isinstance(v, Tensor) and v.is_inference() else v for v in values)
+
+
+def _usable_sides(sides: Sides) -> Sides:
+    return cast(Sides, dict(zip(sides, _usable(sides.values()), strict=True)))
+
+
+_NEGATIVES = ("labels", "ids", "keys", "key_ids", "negatives", "mask")
+"""Arguments that say who repels whom."""
 
 
 def _as_plan(weights: Tensor) -> Coupling:

@@ -48,6 +48,7 @@ class Batch:
 
     Attributes:
         gram: dot products of the N anchors with the M candidates.
+        embeddings: the anchors themselves, (N, d), as scores see them: unit rows when the loss normalises.
         n: samples; `views`: views of each; N = n * views.
         positives: columns of each anchor's positives, (N, views - 1).
         itself: each anchor's own column.
@@ -59,6 +60,7 @@ class Batch:
     """
 
     gram: Gram
+    embeddings: Tensor
     n: int
     views: int
     positives: Tensor

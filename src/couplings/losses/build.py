@@ -63,14 +63,18 @@ def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
     Raises:
         InvalidInput: for anything no loss can be computed from; the message names the argument.
     """
-    known = Sides.__annotations__
-    unknown = [name for name in sides if name not in known]
-    checks.require(not unknown, f"unknown argument {unknown}: a loss takes views and {', '.join(known)}")
+    for name in sides:
+        known = Sides.__annotations__
+        checks.require(name in known, f"unknown argument {name!r} beside the views: {checks.suggestion(name, known)}")
     _check_views(views, sides)
     z = _prepared([f"view {i + 1}" for i in range(len(views))], views, reading.normalize)
     n = len(views[0])
     if (negatives := sides.get("negatives")) is not None:
         checks.matrix("negatives", negatives, dims=3)
+        chosen = not reading.across_views
+        checks.require(
+            chosen, "across_views=True chooses negatives from the batch, which negatives= replaces: drop one"
+        )
         return _own_negatives(z, n, _prepared(["negatives"], [negatives], reading.normalize), sides)
     if (keys := sides.get("keys")) is not None:
         checks.matrix("keys", keys)
@@ -147,6 +151,7 @@ def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Rea
     cell = frame.sample * frame.views
     return Batch(
         gram=gram,
+        embeddings=z,
         n=n,
         views=frame.views,
         positives=torch.stack([shift * n + frame.sample for shift in shifts], dim=1),
@@ -190,13 +195,12 @@ def _given_mask(mask: Mask | Tensor, shape: tuple[int, int]) -> Mask:
 
 
 def _target(target: Target | Coupling | Tensor | None, shape: tuple[int, int]) -> Target | None:
-    if target is None or isinstance(target, Target):
-        return target
-    matrix = target.plan() if isinstance(target, Coupling) else target
-    checks.matrix("target", matrix)
-    got = tuple(matrix.shape)
-    checks.require(got == shape, f"target must have shape {shape}, anchors by candidates, got {got}")
-    return Given(matrix)
+    if target is None:
+        return None
+    if not isinstance(target, Target):
+        target = Given(target.plan() if isinstance(target, Coupling) else target)
+    target.check(shape)
+    return target
 
 
 def _id_vector(name: str, ids: Tensor, n: int) -> Tensor:
@@ -235,6 +239,7 @@ def _own_negatives(z: Tensor, n: int, negatives: Tensor, sides: Sides) -> Batch:
     sample = SameId(rows, (column >= p).long())
     return Batch(
         gram=gram,
+        embeddings=z,
         n=n,
         views=views,
         positives=column[:p].repeat(len(z), 1),

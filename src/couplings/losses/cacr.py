@@ -38,7 +38,7 @@ class CACR(Loss):
             the logarithmic form beta log sum_j w-_ij exp(-t |z_i - z_j|^2).
         tau_plus: prior probability that a negative is a positive, in [0, 1): the mean over true negatives is
             (all - tau_plus positives) / (1 - tau_plus), so positives attract a little more. With "rbf" the mean
-            kernel is corrected so, not below exp(-4 t).
+            kernel is corrected so, not below exp(-4 t), where it passes no gradient on: often so for large t.
         ordered: only views a before b with anchors in a, as released; a biased half of the pairs.
         detach_weights: stop the gradient in w+ and w-.
         normalize: see `Loss`.
@@ -87,14 +87,14 @@ class CACR(Loss):
         checks.flag("detach_weights", detach_weights)
         self.t_positive, self.t_negative, self.alpha, self.beta = t_positive, t_negative, alpha, beta
         self.cost = resolve(cost, {"sqeuclidean": SquaredEuclidean(), "rbf": RBF()})
-        self._weighing = SquaredEuclidean() if isinstance(self.cost, RBF) else self.cost
         self.tau_plus, self.ordered, self.detach_weights = tau_plus, ordered, detach_weights
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The "attraction" over positives and one repulsion for each pair of views."""
         plans = {"attraction": couple(-batch.positive_scores(_inverse(self.t_positive), SquaredEuclidean()))}
         for block in batch.view_pairs(self.ordered):
-            near = batch.block_scores(block, _inverse(self.t_negative), batch.same, self._weighing)
+            cost = SquaredEuclidean() if isinstance(self.cost, RBF) else self.cost
+            near = batch.block_scores(block, _inverse(self.t_negative), batch.same, cost)
             plans[block.name] = self._repelled(near)
         return {name: plan.detach() for name, plan in plans.items()} if self.detach_weights else plans
 
@@ -110,9 +110,9 @@ class CACR(Loss):
 
     def _repulsion(self, plan: Coupling, batch: Batch, block: Block) -> Tensor:
         if isinstance(self.cost, RBF):
-            exponent = batch.block_scores(block, 1 / self.cost.t, batch.same, SquaredEuclidean())
-            positive = exponent.at(block.anchors, block.positives)
-            return log_debiased(plan.log_expect(exponent)[:, None], positive, self.tau_plus, -4 * self.cost.t).mean()
+            score = batch.block_scores(block, 1 / self.cost.t, batch.same, SquaredEuclidean())
+            positive, log_mean = score.at(block.anchors, block.positives), plan.log_expect(score)[:, None]
+            return log_debiased(log_mean, positive, self.tau_plus, -4 * self.cost.t).mean()
         score = batch.block_scores(block, 1.0, batch.same, self.cost)
         positive = score.at(block.anchors, block.positives)
         return (plan.expect(score).mean() - self.tau_plus * positive.mean()) / (1 - self.tau_plus)
@@ -159,6 +159,8 @@ class SinkhornCACR(CACR):
         >>> round(SinkhornCACR()(z, z).item(), 4)
         -2.0
     """
+
+    shares_columns = True
 
     def __init__(
         self,

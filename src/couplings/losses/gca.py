@@ -27,12 +27,13 @@ class Matched(Loss):
     """A plan over positives and negatives together, and the target that it should be."""
 
     takes_target = True
+    shares_columns = True
 
     def __init__(
         self, temperature: float | Tensor, sweeps: int, target: str | Wanted, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         checks.count("sweeps", sweeps)
         self.temperature, self.sweeps, self.target = temperature, sweeps, resolve_wanted(target)
         self.takes_domains = isinstance(self.target, Domains)
@@ -62,7 +63,8 @@ class Matched(Loss):
         if cols is not None and not bool((cols > 0).all()):
             raise InvalidInput(
                 f"the target puts no mass on column {int((cols <= 0).nonzero()[0])}, which a balanced plan would have "
-                "to leave empty: columns without positives (keys=, negatives=) need GCAUOT or a loss of rows alone"
+                "to leave empty: columns without positives (keys=) need GCAUOT, which relaxes them, or a loss that "
+                "leaves them free, such as InfoNCE, HCL or CACR"
             )
         scores = self._scores(batch, self.temperature if temperature is None else temperature)
         return couple(scores, Fixed(rows), Fixed(cols), sweeps=self.sweeps, row_step=row_step, rule=rule)

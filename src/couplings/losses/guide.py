@@ -14,16 +14,17 @@ from ..precision import at_least_single
 class Guide(Mask):
     """Masks negatives that a guide model finds nearer to the anchor than its positive, less a margin.
 
-        forbidden(i, j)  when  cos(g_i, g_j) > max_p cos(g_i, g_p) - margin
+        forbidden(i, j)  when  cos(g_i, g_j) >= max_p cos(g_i, g_p) - margin
 
-    for guide embeddings g. Pass it as `mask=`; positives stay, and so does the candidate that the guide finds farthest:
-    no anchor loses its last negative.
+    for guide embeddings g. Pass it as `mask=`; positives stay. So does, in each view and in the queue, the candidate
+    that the guide finds farthest: no anchor loses its last negative.
 
     Args:
         views: embeddings of the guide, (n, d) each, in the order of the loss's views; constants. One view is enough
             from a guide that sees un-augmented samples: then say in `repeat` how many views the loss has.
         margin: >= 0 masks more: negatives almost as near as the positive.
         repeat: views of the loss, when one guide view is given.
+        keys: embeddings of the queue's keys by the guide, (m, d), when the loss gets `keys=`.
 
     Relations:
         The absolute-margin form of guided in-sample selection (GIST embeddings).
@@ -44,22 +45,27 @@ class Guide(Mask):
         tensor(True)
     """
 
-    def __init__(self, *views: Tensor, margin: float = 0.0, repeat: int = 1) -> None:
-        names = [f"view {i + 1} of the guide" for i in range(len(views))]
+    def __init__(self, *views: Tensor, margin: float = 0.0, repeat: int = 1, keys: Tensor | None = None) -> None:
         checks.require(len(views) > 0, "a guide needs at least one view of embeddings")
-        for name, view in zip(names, views, strict=True):
-            checks.matrix(name, view)
-        checks.same_shape(names, views)
         checks.finite_nonnegative("margin", margin)
         checks.count("repeat", repeat)
         if repeat > 1 and len(views) > 1:
             raise InvalidInput(f"repeat={repeat} repeats one guide view, but {len(views)} were given: drop repeat")
-        stacked = at_least_single(torch.cat([v.detach() for v in views]))
-        checks.rows_usable("guide", stacked, zero=False)
-        self._z = torch.nn.functional.normalize(stacked, dim=1).repeat(repeat, 1)
-        self._rows = self._cols = torch.arange(len(self._z), device=self._z.device)
-        farthest = (self._z @ self._z.T).amin(1)
-        self._bar = torch.maximum(self._nearest_positive(len(views[0])) - margin, farthest)
+        names = [f"view {i + 1} of the guide" for i in range(len(views))]
+        blocks = [_unit(name, view) for name, view in zip(names, views, strict=True)] * max(repeat, 1)
+        checks.same_shape(names, views)
+        queue = [] if keys is None else [_unit("keys of the guide", keys)]
+        self._anchors, self._candidates = torch.cat(blocks), torch.cat(blocks + queue)
+        nearest = _nearest_positive(torch.stack(blocks)) - margin - _ROUNDING
+        bars = [
+            torch.maximum(nearest, _farthest(self._anchors, block, i >= len(blocks)))
+            for i, block in enumerate(blocks + queue)
+        ]
+        self._bars = torch.stack(bars, dim=1)  # (N, blocks): from which similarity on a block's candidates are masked
+        sizes = torch.tensor([len(block) for block in blocks + queue])
+        self._block = torch.arange(len(sizes)).repeat_interleave(sizes).to(self._bars.device)
+        self._rows = torch.arange(len(self._anchors), device=self._bars.device)
+        self._cols = torch.arange(len(self._candidates), device=self._bars.device)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,9 +73,9 @@ class Guide(Mask):
         return len(self._rows), len(self._cols)
 
     def forbidden(self) -> Tensor:
-        """Boolean (N, N)."""
-        near = self._z[self._rows] @ self._z[self._cols].T
-        return near > self._bar[self._rows][:, None]
+        """Boolean (N, M)."""
+        near = self._anchors[self._rows] @ self._candidates[self._cols].T
+        return near > self._bars[self._rows][:, self._block[self._cols]]
 
     def block(self, rows: Tensor, cols: Tensor) -> Mask:
         """The mask of a sub-matrix."""
@@ -77,8 +83,28 @@ class Guide(Mask):
         part.__dict__.update(self.__dict__, _rows=self._rows[rows], _cols=self._cols[cols])
         return part
 
-    def _nearest_positive(self, n: int) -> Tensor:
-        """Similarity of each anchor to its nearest positive, (N,)."""
-        by_view = self._z.reshape(len(self._z) // n, n, -1)
-        others = [(by_view * by_view.roll(-k, 0)).sum(-1) for k in range(1, len(by_view))]
-        return torch.stack(others).amax(0).flatten() if others else self._z.new_ones(n)
+
+_ROUNDING = 1e-6
+"""Similarities nearer than this are equal: exact duplicates of the positive are masked."""
+
+
+def _unit(name: str, z: Tensor) -> Tensor:
+    checks.matrix(name, z)
+    z = at_least_single(z.detach())
+    checks.rows_usable(name, z, zero=False)
+    return torch.nn.functional.normalize(z, dim=1)
+
+
+def _nearest_positive(by_view: Tensor) -> Tensor:
+    """Similarity of each anchor to its nearest positive, (N,); to itself when there is one view."""
+    others = [(by_view * by_view.roll(-k, 0)).sum(-1) for k in range(1, len(by_view))]
+    return torch.stack(others).amax(0).flatten() if others else by_view.new_ones(by_view.shape[1])
+
+
+def _farthest(anchors: Tensor, block: Tensor, queue: bool) -> Tensor:
+    """Similarity of each anchor to the farthest other sample of a block, (N,)."""
+    near = anchors @ block.T
+    if not queue:
+        own = torch.arange(len(anchors), device=near.device)
+        near[own, own % len(block)] = torch.inf
+    return near.amin(1)

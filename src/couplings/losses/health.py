@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from .. import checks
-from ..errors import CouplingWarning
+from ..errors import warn
+from .batch import Batch
 
 _CLOSE = 1e-5
 """Rows whose projections differ by less are compared entry by entry; rounding is far below."""
+_EQUAL = 1e-6
+"""Rows that differ by less in every entry, relative to the largest entry of all, are equal."""
+_LISTED = 64
+"""Duplicates that are looked up in the mask."""
 
 
 class Watch:
@@ -23,25 +26,27 @@ class Watch:
     def __init__(self) -> None:
         self._said: set[str] = set()
 
-    def look(self, views: tuple[Tensor, ...], ids: Tensor | None) -> None:
-        """Look at the views of a call, raw; equal ids explain duplicates."""
+    def look(self, batch: Batch) -> None:
+        """Look at the rows of a batch; duplicates that it masks are fine."""
         if len(self._said) == 2 or not checks.checks_enabled():
             return
-        z = torch.stack([view.detach() for view in views])  # (views, n, d)
+        z = batch.embeddings.detach().reshape(batch.views, batch.n, -1)
         first, second, equal = _neighbours(z)
         if equal is None:
             return
-        if bool(equal.all()) and bool((z == z[:1, :1]).all()):
-            self._say("collapse", _collapse(z.shape[1]))
-        elif ids is None or bool((equal & (ids[first] != ids[second])).any()):
-            view, place = equal.nonzero()[0].tolist()
-            pair = int(first[view, place]), int(second[view, place])
-            self._say("duplicates", _duplicates(int(equal.sum(1).max()), z.shape[1], view + 1, *pair))
+        if bool(equal.all()):
+            self._say("collapse", _collapse(batch.n))
+        elif not batch.gram.own_columns:
+            view, place = equal.nonzero(as_tuple=True)
+            pairs = torch.stack([view, first[view, place], second[view, place]], dim=1)[:_LISTED]
+            repelling = pairs[_repel(batch, pairs)]
+            if len(repelling):
+                self._say("duplicates", _duplicates(int(equal.sum(1).max()), batch.n, *repelling[0].tolist()))
 
     def _say(self, kind: str, message: str) -> None:
         if kind not in self._said:
             self._said.add(kind)
-            warnings.warn(message, CouplingWarning, stacklevel=6)
+            warn(message)
 
 
 def _neighbours(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -49,14 +54,24 @@ def _neighbours(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     direction = torch.cos(1.7 * torch.arange(1, z.shape[2] + 1, device=z.device)).to(z.dtype)
     place, order = (z @ direction).sort(dim=1)
     first, second = order[:, :-1], order[:, 1:]
-    close = place.diff(dim=1) <= _CLOSE * place.abs()[:, 1:]
+    scale = z.abs().amax()
+    close = place.diff(dim=1) <= _CLOSE * scale
     if not close.any():
         return first, second, None
     view, where = close.nonzero(as_tuple=True)
-    rows = (z[view, first[view, where]] == z[view, second[view, where]]).all(-1)
+    apart = (z[view, first[view, where]] - z[view, second[view, where]]).abs().amax(-1)
+    rows = apart <= _EQUAL * scale
     equal = close.clone()
     equal[view, where] = rows
     return first, second, equal if rows.any() else None
+
+
+def _repel(batch: Batch, pairs: Tensor) -> Tensor:
+    """Whether the anchor (view, sample) meets the second sample of a pair as a negative, in any view."""
+    view, first, second = pairs.T
+    anchors = view * batch.n + first
+    masked = [batch.same.block(anchors, b * batch.n + second).forbidden().diagonal() for b in range(batch.views)]
+    return ~torch.stack(masked).all(0)
 
 
 def _collapse(n: int) -> str:
@@ -70,6 +85,6 @@ def _collapse(n: int) -> str:
 def _duplicates(count: int, n: int, view: int, i: int, j: int) -> str:
     return (
         f"{count} of {n} samples have the embedding of another one in the batch (first: samples {i} and {j} in view "
-        f"{view}) and are pushed apart as negatives: pass ids= with equal entries for equal samples, or drop "
+        f"{view + 1}) and are pushed apart as negatives: pass ids= with equal entries for equal samples, or drop "
         "duplicates from the batch"
     )

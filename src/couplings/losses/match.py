@@ -54,7 +54,7 @@ class InfoNCE(Loss):
 
     def __init__(self, temperature: float | Tensor = 0.2, **options: Unpack[Options]) -> None:
         super().__init__(**options)
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         self.temperature = temperature
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
@@ -94,8 +94,8 @@ class DecoupledInfoNCE(Loss):
         options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
-        `ScaledInfoNCE(temperature, e0=0)` divided by tau. Its gradient is that of `AlphaCL(temperature)` divided by
-        tau. Two views: equals lightly's DCLLoss.
+        Unit rows: `ScaledInfoNCE(temperature, e0=0)` divided by tau, with the gradient of `AlphaCL(temperature)`
+        divided by tau. Two views: equals lightly's DCLLoss.
 
     Cost:
         One N x M matrix, kept for the gradient.
@@ -113,7 +113,7 @@ class DecoupledInfoNCE(Loss):
 
     def __init__(self, temperature: float | Tensor = 0.2, **options: Unpack[Options]) -> None:
         super().__init__(**options)
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         self.temperature = temperature
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
@@ -168,7 +168,7 @@ class SupCon(Loss):
         self, temperature: float | Tensor = 0.1, *, log_inside: bool = False, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         checks.flag("log_inside", log_inside)
         self.temperature, self.log_inside = temperature, log_inside
 
@@ -206,7 +206,8 @@ class Alignment(Loss):
         normalize: see `Loss`.
 
     Relations:
-        tau = 0.5: the alignment of alignment-uniformity with power 2, and the attraction of CACR for two views.
+        Unit rows, tau = 0.5: the alignment of `AlignmentUniformity` with power 2, and the attraction of CACR for two
+        views.
 
     Cost:
         O(N d).
@@ -222,9 +223,11 @@ class Alignment(Loss):
         2.0
     """
 
+    repels = False
+
     def __init__(self, temperature: float | Tensor = 0.5, *, normalize: bool = True) -> None:
         super().__init__(normalize=normalize)
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         self.temperature = temperature
 
     def shown(self, batch: Batch) -> dict[str, Coupling]:

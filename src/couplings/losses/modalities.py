@@ -6,12 +6,12 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from .. import checks
 from ..coupling import Coupling
 from ..errors import InvalidInput
 from ..solve import couple
-from ..targets import Pairs
 from .base import Couplings, Loss
 from .batch import Batch, Block
 
@@ -24,7 +24,7 @@ class _BetweenViews(Loss):
 
     def __init__(self, temperature: float | Tensor, learnable: bool, normalize: bool) -> None:
         super().__init__(normalize=normalize)
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         checks.flag("learnable", learnable)
         self.learnable = learnable
         if learnable:
@@ -37,14 +37,12 @@ class _BetweenViews(Loss):
             self.temperature = temperature
 
     def _temperature(self) -> float | Tensor:
-        """Bounded below while it is learnt, as in CLIP."""
-        return torch.exp(-self.log_scale).clamp_min(_COLDEST) if self.learnable else self.temperature
-
-    def _plan(self, batch: Batch, block: Block) -> Coupling:
-        mask = batch.same
-        for partner in batch.partners:  # within the block that is one positive an anchor
-            mask = mask - partner
-        return couple(batch.block_scores(block, self._temperature(), mask))
+        """Bounded below while it is learnt; the parameter itself is moved back, so that it can rise again."""
+        if not self.learnable:
+            return self.temperature
+        with torch.no_grad():
+            self.log_scale.clamp_(max=-math.log(_COLDEST))
+        return torch.exp(-self.log_scale)
 
 
 class CLIP(_BetweenViews):
@@ -82,14 +80,22 @@ class CLIP(_BetweenViews):
         super().__init__(temperature, learnable, normalize)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
-        """A row-normalised plan for each direction: "view 1 to view 2", ..."""
-        return {block.name: self._plan(batch, block) for block in batch.view_pairs()}
+        """For each direction the softmax over the negatives."""
+        return {b.name: couple(batch.block_scores(b, self._temperature(), batch.same)) for b in batch.view_pairs()}
+
+    def shown(self, batch: Batch) -> dict[str, Coupling]:
+        """For each direction the plan over positive and negatives: "view 1 to view 2", ..."""
+        mask = batch.same
+        for partner in batch.partners:  # within a block that is one positive an anchor
+            mask = mask - partner
+        return {b.name: couple(batch.block_scores(b, self._temperature(), mask)) for b in batch.view_pairs()}
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean over directions of KL(T, P)."""
-        targets = [Pairs(block.positives) for block in batch.view_pairs()]
-        plans = zip(targets, couplings.values(), strict=True)
-        return torch.stack([target.divergence(plan) for target, plan in plans]).mean()
+        plans = [(couplings[block.name], block) for block in batch.view_pairs()]
+        positives = [plan.scores.at(block.anchors, block.positives)[:, 0] for plan, block in plans]
+        negatives = [plan.log_partition() for plan, _ in plans]
+        return softplus(torch.stack(negatives) - torch.stack(positives)).mean()
 
 
 class SigLIP(_BetweenViews):
@@ -142,5 +148,5 @@ class SigLIP(_BetweenViews):
     def _block(self, batch: Batch, block: Block) -> Tensor:
         logits = batch.block_scores(block, self._temperature(), batch.same)
         positives = logits.at(block.anchors, block.positives) + self.bias
-        negatives = logits.row_sum(torch.nn.functional.softplus, self.bias)
-        return torch.nn.functional.softplus(-positives).mean() + negatives.mean()
+        negatives = logits.row_sum(softplus, self.bias)
+        return softplus(-positives).mean() + negatives.mean()

@@ -99,7 +99,7 @@ class RINCE(_QPower):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(**options)
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         self.temperature = temperature
         self._set_divergence(q, lam, shift)
 

@@ -29,7 +29,7 @@ class _SampledNegatives(Loss):
         self, temperature: float | Tensor, tau_plus: float, detach_weights: bool, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        checks.finite_positive("temperature", temperature)
+        checks.temperature(temperature)
         checks.fraction("tau_plus", tau_plus)
         checks.flag("detach_weights", detach_weights)
         self.temperature, self.tau_plus, self.detach_weights = temperature, tau_plus, detach_weights
@@ -153,6 +153,8 @@ class HCL(_SampledNegatives):
 class _TransportedNegatives(_SampledNegatives):
     """A plan with a column marginal at a regularisation of its own, solved to a tolerance."""
 
+    shares_columns = True
+
     def __init__(
         self,
         temperature: float | Tensor,
@@ -201,7 +203,7 @@ class HCLOT(_TransportedNegatives):
         options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
-        reg -> infinity: uniform negatives, debiased InfoNCE. Columns Free instead of Fixed: HCL with
+        reg -> infinity: uniform negatives, debiased InfoNCE. Columns Free instead of Fixed, unit rows: HCL with
         beta = 2 tau / reg; `RelaxedHCLOT` lies between.
 
     Cost:
@@ -259,7 +261,7 @@ class RelaxedHCLOT(_TransportedNegatives):
         options: `normalize`, `across_views`; see `Loss`.
 
     Relations:
-        rho -> 0: HCL with detached weights, beta = 2 tau / reg. rho -> infinity: HCLOT.
+        Unit rows, rho -> 0: HCL with detached weights, beta = 2 tau / reg. rho -> infinity: HCLOT.
 
     Cost:
         That of `HCLOT`; fewer sweeps.
@@ -289,7 +291,7 @@ class RelaxedHCLOT(_TransportedNegatives):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(temperature, reg, tau_plus, _cost(cost, kappa), sweeps, detach_weights, **options)
-        checks.positive("rho", rho)
+        checks.positive("rho", checks.constant("rho", rho))
         self.rho = rho
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:

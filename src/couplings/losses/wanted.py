@@ -84,9 +84,8 @@ def resolve_wanted(target: str | Wanted) -> Wanted:
     """The target of that name, or the object itself when it can make one of a batch."""
     known: dict[str, Wanted] = {"positives": Positives(), "labels": SameLabel()}
     if isinstance(target, str):
-        checks.require(
-            target in known, f"unknown target {target!r}: choose from {sorted(known)} or pass Domains(within, across)"
-        )
+        hint = checks.suggestion(target, known)
+        checks.require(target in known, f"unknown target {target!r}: {hint} (or pass Domains(within, across))")
         return known[target]
     usable = not isinstance(target, type) and callable(getattr(target, "of", None))
     checks.require(usable, f"target must be one of {sorted(known)} or Domains(within, across), got {target!r}")
