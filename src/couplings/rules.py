@@ -67,10 +67,13 @@ class Rule(ABC):
         """log phi(x)."""
 
     @abstractmethod
-    def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
+    def half_step(
+        self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor, start: Tensor | None = None
+    ) -> Tensor:
         """The root f of c f + log sum_j w_j phi(f + h_ij + g_j) = 0 for each row of the logits h (n, m).
 
-        `potential` g and `log_weights` belong to the other side, shape (m,).
+        `potential` g and `log_weights` belong to the other side, shape (m,). `start` is where to look first: the root
+        of the sweep before.
         """
 
 
@@ -100,7 +103,9 @@ class Entropic(Rule):
         """x itself."""
         return x
 
-    def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
+    def half_step(
+        self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor, start: Tensor | None = None
+    ) -> Tensor:
         """In closed form: minus a log-sum-exp, damped by 1 / (1 + c)."""
         return -torch.logsumexp(logits + (potential + log_weights), dim=1) / (1 + c)
 
@@ -126,14 +131,17 @@ class _QExponential(Rule):
     def bracket(self, top: Tensor, log_weight: Tensor, log_mass: Tensor) -> tuple[Tensor, Tensor]:
         """An interval that holds the root, from the row's highest entry, that entry's weight and the mass."""
 
-    def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
+    def half_step(
+        self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor, start: Tensor | None = None
+    ) -> Tensor:
         """Newton steps on the increasing function, bisection where a step leaves the bracket."""
         x = torch.where(log_weights > -torch.inf, logits + potential, -torch.inf)
         top, where = x.max(dim=1)
         empty = top == -torch.inf
         low, high = self.bracket(top, log_weights[where], torch.logsumexp(log_weights, 0))
         weights = log_weights.exp()
-        f, rounding = (low + high) / 2, 4 * torch.finfo(x.dtype).eps * (1 + top.abs())
+        f = (low + high) / 2 if start is None else torch.maximum(low, torch.minimum(start, high))
+        rounding = 4 * torch.finfo(x.dtype).eps * (1 + top.abs())
         for _ in range(_MAX_ITERATIONS):
             value, slope = self._excess(f, x, weights, c)
             low, high = torch.where(value < 0, f, low), torch.where(value < 0, high, f)
@@ -155,6 +163,10 @@ class Quadratic(_QExponential):
     """phi = [1 + x]_+: squared-norm regularisation; most entries of the plan are exactly zero."""
 
     q = 0.0
+
+    def density(self, x: Tensor) -> Tensor:
+        """[1 + x]_+."""
+        return (1 + x).clamp_min(0)
 
     def slope(self, x: Tensor) -> Tensor:
         """One on the support."""
@@ -179,9 +191,11 @@ class Power(_QExponential):
     def __post_init__(self) -> None:
         require(self.q > 1, f"q must be > 1, got {self.q:g}: Entropic() is q = 1 and Quadratic() is q = 0")
 
-    def half_step(self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor) -> Tensor:
+    def half_step(
+        self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor, start: Tensor | None = None
+    ) -> Tensor:
         """Newton steps below the pole; warns when the dtype cannot tell the potential from it."""
-        f = super().half_step(logits, potential, log_weights, c)
+        f = super().half_step(logits, potential, log_weights, c, start)
         top = (logits + potential).amax(1)
         rounding = torch.finfo(f.dtype).eps * (f.abs() + top.abs())
         if bool((rounding > _RESOLVED * (1 / (self.q - 1) - f - top).abs()).any()):

@@ -254,7 +254,8 @@ class _Run:
             return
         other = self.problem.sides[1 - side].weights
         logits = self.storage.seen_from(side)
-        own = self.problem.rule.half_step(logits, self.potentials[1 - side], other.log(), self.softness[side])
+        start = self.potentials[side] if any(done == side for done, _ in self.history) else None
+        own = self.problem.rule.half_step(logits, self.potentials[1 - side], other.log(), self.softness[side], start)
         if checks.checks_enabled() and len(self.history) < 2:
             feasibility.solvable("row" if side == ROWS else "column", own, self.problem.sides[side].weights)
         own = torch.where(own.isinf(), 0.0, own)  # nothing admissible: no mass at any potential

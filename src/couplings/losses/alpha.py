@@ -59,6 +59,9 @@ class AlphaCL(_Energy):
             "inverse" weights (d^2 + shift)^-power at temperature 1.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         Entropic, unit rows: tau times the gradient of `DecoupledInfoNCE`. The released quadratic weights use a
         threshold one element too late, so that their rows do not sum to one; these do.
@@ -108,6 +111,9 @@ class AlphaCLDirect(_Energy):
         p: power of the distance > 0; 4 did best in the paper, 2 gives the weights of InfoNCE.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         p = 2: `AlphaCL`. With `negatives=`: half the gradient of CACR with detached weights and
         t_negative = 1 / (2 tau); in a batch CACR draws its negatives from one other view at a time.
@@ -147,6 +153,9 @@ class AlphaCLPerSample(_Energy):
     Args:
         temperature: tau > 0 of the weights, a constant.
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         tau -> infinity: `AlphaCL` at infinite temperature, the quadratic loss divided by the number of negatives.
@@ -189,6 +198,9 @@ class AlphaCLLowRank(AlphaCL):
         temperature: tau > 0 of the weights, a constant.
         rank: k >= 1.
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         rank >= min(N, M): `AlphaCL`.
@@ -259,6 +271,9 @@ class BalancedAlphaCL(_Energy):
         sweeps: of rows then columns, so that columns are exact. None sweeps on until the rows' marginal error is below
             1e-10 (float64) or 1e-5 (float32), with a `CouplingWarning` if 1,000 sweeps do not get there.
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         Columns Free instead: `AlphaCLDirect`.

@@ -43,12 +43,15 @@ class CACR(Loss):
         detach_weights: stop the gradient in w+ and w-.
         normalize: see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         t_positive = t_negative = 0 with "rbf": alignment and uniformity, the logarithm taken anchor by anchor.
         beta = 0, two views: alignment. The released debiased term has the opposite sign and no beta.
 
     Cost:
-        One n x n matrix for each ordered pair of views, kept for the gradient.
+        For each ordered pair of views an n x n matrix of scores; about five such matrices kept for the gradient.
 
     Source:
         Zheng et al. 2021 (CCT, CACR).
@@ -101,8 +104,7 @@ class CACR(Loss):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """alpha attraction + beta repulsion."""
         attraction = -couplings["attraction"].expect(batch.positive_scores(1.0, SquaredEuclidean())).mean()
-        blocks = batch.view_pairs(self.ordered)
-        repulsion = torch.stack([self._repulsion(couplings[block.name], batch, block) for block in blocks])
+        repulsion = torch.stack([self._repulsion(couplings[b.name], batch, b) for b in batch.view_pairs(self.ordered)])
         return self.alpha * attraction + self.beta * repulsion.mean()
 
     def _repelled(self, near: Scores) -> Coupling:
@@ -143,11 +145,14 @@ class SinkhornCACR(CACR):
     Raises:
         InvalidInput: with `negatives`, where no two anchors share a column.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         Columns Free: CACR. t_negative = 0: CACR with t_negative = 0, whatever T.
 
     Cost:
-        2 T passes over an n x n matrix for each ordered pair of views.
+        2 T passes over an n x n matrix for each ordered pair of views; as many matrices kept as by `CACR`.
 
     Source:
         This library.

@@ -67,6 +67,9 @@ class ScaledInfoNCE(_Exponential):
         e0: 1 keeps the positive in the denominator; 0 is the decoupled form. >= 0.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         Unit rows: tau times `InfoNCE` (e0 = 1) or `DecoupledInfoNCE` (e0 = 0).
         alpha_ij = xi / (e0 + xi) softmax_j(-d_ij^2 / tau).
@@ -103,6 +106,9 @@ class MINE(_Exponential):
     Args:
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         Unit rows: `DecoupledInfoNCE(temperature=1)`.
 
@@ -138,6 +144,9 @@ class SoftTriplet(_Exponential):
         margin: in logits.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         margin = 0: `ScaledInfoNCE`. tau -> 0, margin m / tau: the hardest negative's [d_ip^2 - d_ij^2 + m]_+.
 
@@ -170,6 +179,9 @@ class NPlusOneTuplet(_Exponential):
 
     Args:
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         Unit rows: `InfoNCE(temperature=1)`.
@@ -204,6 +216,9 @@ class LiftedStructured(_Exponential):
     Args:
         margin: in units of d^2 = 1 - cosine.
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         The square of `MINE` above -margin.

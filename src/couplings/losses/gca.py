@@ -89,6 +89,9 @@ class GCAINCE(Matched):
     Raises:
         InvalidInput: with columns that hold no target mass (`keys`, `negatives`), where a balanced plan must put some.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         sweeps = 0, two views: InfoNCE. At sweeps = 0 and at convergence dL/ds = (P - T) / temperature; in between the
         gradient is another one, that of the sweeps.
@@ -138,6 +141,9 @@ class IOT(Matched):
         sweeps: T >= 1.
         target: see `GCAINCE`.
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         uniformity = 0, converged: GCA-INCE.
@@ -201,11 +207,15 @@ class SparseGCA(Matched):
         target: see `GCAINCE`.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         rule = "entropic", converged: temperature times GCA-INCE.
 
     Cost:
-        2 T half-steps, each a few Newton steps over an N x N matrix; as many maps for the gradient; 2 N T numbers kept.
+        2 T half-steps, each about ten Newton steps over an N x N matrix; as many maps for the gradient. Three matrices
+        and 2 N T numbers kept: for batches of hundreds.
 
     Source:
         This library; Blondel et al. 2020 for Fenchel-Young losses and 2018 for quadratic transport.

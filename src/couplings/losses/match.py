@@ -34,6 +34,9 @@ class InfoNCE(Loss):
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         Two views: equals lightly's NTXentLoss and `GCAINCE(sweeps=0)`. More views: equals
         pytorch-metric-learning's NTXentLoss with sample ids as labels.
@@ -93,6 +96,9 @@ class DecoupledInfoNCE(Loss):
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         Unit rows: `ScaledInfoNCE(temperature, e0=0)` divided by tau, with the gradient of `AlphaCL(temperature)`
         divided by tau. Two views: equals lightly's DCLLoss.
@@ -144,11 +150,14 @@ class SupCon(Loss):
 
     Takes `target=` (N, M): any plan in place of the labels'; the anchors then weigh as its rows do.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         Outside: equals pytorch-metric-learning's SupConLoss. Two views, no labels: InfoNCE, both ways.
 
     Cost:
-        Two N x M matrices, kept for the gradient; one more for labels.
+        One N x M matrix, kept for the gradient; with labels the target is another.
 
     Source:
         Khosla et al. 2020.
@@ -204,6 +213,9 @@ class Alignment(Loss):
     Args:
         temperature: tau > 0, a scale; a tensor or `nn.Parameter` carries gradient.
         normalize: see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         Unit rows, tau = 0.5: the alignment of `AlignmentUniformity` with power 2, and the attraction of CACR for two

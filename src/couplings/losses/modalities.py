@@ -58,6 +58,9 @@ class CLIP(_BetweenViews):
         learnable: learn it as `log_scale` = log(1 / tau), tau not below 0.01.
         normalize: see `Loss`.
 
+    Shape:
+        Views or modalities (n, d), two or more; returns a 0-dim tensor.
+
     Relations:
         Equals open_clip's ClipLoss with logit_scale = 1 / tau. Two half-steps of Sinkhorn from the same kernel, one on
         the rows and one on the columns; `GCAINCE` iterates them.
@@ -112,11 +115,14 @@ class SigLIP(_BetweenViews):
         learnable: learn `log_scale` = log(1 / tau), tau not below 0.01, and `bias`.
         normalize: see `Loss`.
 
+    Shape:
+        Views or modalities (n, d), two or more; returns a 0-dim tensor.
+
     Relations:
         Equals open_clip's SigLipLoss with logit_scale = 1 / tau and logit_bias = bias.
 
     Cost:
-        One n x n matrix for each ordered pair of views, kept for the gradient.
+        One n x n matrix for each ordered pair of views, kept for the gradient, and what softplus keeps.
 
     Source:
         Zhai et al. 2023.

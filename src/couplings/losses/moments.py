@@ -30,6 +30,9 @@ class SpectralContrastive(Loss):
         scale: mu > 0, the squared radius of the sphere the embeddings are put on.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         A quadratic loss in the scores, as `TripletContrastive` is a linear one.
 
@@ -72,6 +75,9 @@ class AlignmentUniformity(Loss):
         t: hardness > 0 of the uniformity.
         weight: of the uniformity >= 0.
         normalize: see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         Two views: align_loss + weight (uniform_loss(view 1) + uniform_loss(view 2)) / 2 of Wang and Isola. CACR with

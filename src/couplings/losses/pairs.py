@@ -33,6 +33,9 @@ class PairLoss(Loss):
             are computed in logarithms and do not overflow.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         Members: `ScaledInfoNCE`, `MINE`, `Triplet`, `SoftTriplet`, `NPlusOneTuplet`, `LiftedStructured`,
         `ModifiedTriplet`, `TripletContrastive`; each has its functions as `loss.phi` and `loss.psi`.
@@ -101,6 +104,9 @@ class Triplet(_Linear):
         margin: >= 0, in units of d^2 = 1 - cosine.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         alpha_ij = 1 where the triplet violates the margin, else 0. Equals pytorch-metric-learning's TripletMarginLoss
         with a sum over triplets, squared distances and twice the margin, halved and divided by the anchors.
@@ -138,6 +144,9 @@ class ModifiedTriplet(_Linear):
         slope: > 0, per unit of d^2 = 1 - cosine.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         slope -> infinity: the number of negatives nearer than the positive.
 
@@ -172,6 +181,9 @@ class TripletContrastive(_Linear):
 
     Args:
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         alpha = 1. Its maximum energy is a principal component of the contrastive covariance; without the other members'

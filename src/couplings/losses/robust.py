@@ -72,6 +72,9 @@ class RINCE(_QPower):
             published form, for temperatures of 0.1 and more, and 1 below, where exp(1 / tau) overflows or explodes.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         q -> 0: InfoNCE + log(lam). q = 1: mean of lam S - k.
 
@@ -130,6 +133,9 @@ class GCARINCE(_QPower, Matched):
         target: see `GCAINCE`.
         shift: see `RINCE`.
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         sweeps = 0, two views: RINCE. q -> 0: GCA-INCE + log(lam) for two views. The released half-step form leaves the
@@ -195,12 +201,15 @@ class GCAUOT(_QPower, Matched):
         shift: see `RINCE`.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         rho1, rho2 -> infinity: r1 GCA-INCE + r2 GCA-RINCE. rho1, rho2 -> 0: potentials vanish, r1 weighs InfoNCE. The
         reference measure is a x b; against the counting measure every score has temperature log(N M) more.
 
     Cost:
-        That of `GCAINCE`.
+        That of `GCAINCE`, and one more N x M matrix kept for the gradient.
 
     Source:
         Chen et al. 2024.

@@ -70,6 +70,9 @@ class DebiasedInfoNCE(_SampledNegatives):
             the floor exp(-1 / tau), where the negatives pass no gradient on.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         `HCL(beta=0)`. tau_plus = 0, two views: InfoNCE.
 
@@ -112,12 +115,15 @@ class HCL(_SampledNegatives):
         detach_weights: stop the gradient in w, so that only the sampling changes.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         beta = 0 and tau_plus = 0, two views: InfoNCE. beta = 0: `DebiasedInfoNCE`. The weights equal a row plan with
         squared Euclidean cost at reg = 2 tau / beta.
 
     Cost:
-        Two N x M matrices, kept for the gradient.
+        Two N x M matrices; three kept for the gradient, one with `detach_weights=True`.
 
     Source:
         Robinson et al. 2021; the tilting is the one-sided case of Jiang et al. 2021.
@@ -202,6 +208,9 @@ class HCLOT(_TransportedNegatives):
         detach_weights: the plan is a constant, as in the paper; False backpropagates through its sweeps.
         options: `normalize`, `across_views`; see `Loss`.
 
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
+
     Relations:
         reg -> infinity: uniform negatives, debiased InfoNCE. Columns Free instead of Fixed, unit rows: HCL with
         beta = 2 tau / reg; `RelaxedHCLOT` lies between.
@@ -259,6 +268,9 @@ class RelaxedHCLOT(_TransportedNegatives):
         sweeps: exactly so many sweeps; by default to the tolerances of `HCLOT`.
         detach_weights: the plan is a constant; False backpropagates through its sweeps.
         options: `normalize`, `across_views`; see `Loss`.
+
+    Shape:
+        Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
         Unit rows, rho -> 0: HCL with detached weights, beta = 2 tau / reg. rho -> infinity: HCLOT.
