@@ -36,9 +36,9 @@ class Case:
     constant: bool = False
     """Plans are constants by definition: the gradient is not the derivative of the value."""
     keys: bool = True
-    """Takes a queue; a balanced plan with a target does not."""
+    """Takes a queue; a balanced plan with a target does not, nor what repels nothing."""
     negatives: bool = True
-    """Takes negatives of each sample's own; a plan with a column marginal does not."""
+    """Takes negatives of each sample's own; a plan with a column marginal does not, nor what repels nothing."""
     across: bool = False
     """Negatives come from other views, always."""
     within: bool = False
@@ -84,7 +84,7 @@ _ROWS = [
     Case("infonce"),
     Case("decoupled-infonce"),
     Case("supcon"),
-    Case("alignment", repels=False),
+    Case("alignment", repels=False, keys=False, negatives=False),
     Case("clip", across=True),
     Case("siglip", across=True, learnable=("temperature", "bias")),
     Case("rince"),
@@ -117,12 +117,6 @@ _ROWS = [
 ]
 CASES: dict[str, Case] = {case.loss.__name__: case for case in _ROWS if case.name in LOSSES}
 """Every loss by class name."""
-SIX = CASES
-
-
-def at_temperature(name: str, temperature: float) -> Loss:
-    """The loss that is as hard as that temperature."""
-    return CASES[name].at_temperature(temperature)
 
 
 def held(loss: Loss, views: Sequence[Tensor], **sides: Any) -> Callable[..., Tensor]:

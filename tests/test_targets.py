@@ -53,9 +53,11 @@ def test_pairs_and_the_same_target_as_a_matrix_agree() -> None:
 
 
 def test_conditional_divergence_ignores_row_masses() -> None:
-    scores, plan = _plan()
+    scores, _ = _plan()
     relaxed = couple(scores, Free(), Free())
-    torch.testing.assert_close(Pairs(COLUMNS).conditional_divergence(relaxed), Pairs(COLUMNS).divergence(couple(scores)))
+    torch.testing.assert_close(
+        Pairs(COLUMNS).conditional_divergence(relaxed), Pairs(COLUMNS).divergence(couple(scores))
+    )
     assert (Pairs(COLUMNS).divergence(relaxed) - Pairs(COLUMNS).divergence(couple(scores))).abs() > 1e-3
 
 

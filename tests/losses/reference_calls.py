@@ -57,6 +57,8 @@ PLAIN = ("two", "three")
 OWN = ("negatives", "negatives3", "raw_negatives")
 QUEUES = ("everything", "queue", "key_ids", "across3", "mask_queue", "raw_queue")
 ACROSS = ("across", "across3", "across_labels")
+REPELLING = (*OWN, *QUEUES, *ACROSS, "ids", "labels", "mask")
+"""Sides that say who repels whom."""
 
 
 @dataclass(frozen=True, eq=False)

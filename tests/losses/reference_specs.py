@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import reference as ref
-from reference_calls import ACROSS, OWN, PLAIN, QUEUES, SIDES, Params
+from reference_calls import ACROSS, OWN, PLAIN, QUEUES, REPELLING, SIDES, Params
 from torch import Tensor
 
 import couplings
@@ -71,7 +71,7 @@ SPECS = {
         HEAT,
         plain=("two", "three", "labels", "everything"),
     ),
-    "alignment": Spec("Alignment", ref.alignment, TEMPERATURES, HEAT, ACROSS),
+    "alignment": Spec("Alignment", ref.alignment, TEMPERATURES, HEAT, REPELLING),
     "clip": Spec("CLIP", ref.clip, TEMPERATURES, HEAT, ACROSS),
     "siglip": Spec(
         "SigLIP", ref.siglip, _grid(temperature=(0.5, 0.1), bias=(-10.0, -1.0, 0.5)), {**HEAT, "bias": -1.0}, ACROSS

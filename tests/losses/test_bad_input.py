@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import CouplingWarning, Domains, InvalidInput, PairLoss, Scores, SquaredEuclidean
+from couplings import CouplingWarning, Domains, Given, InvalidInput, Pairs, Scores
+from couplings.targets import Target
 from helpers import CASES
 
 N, D = 8, 16
@@ -74,7 +74,10 @@ CALLS: dict[str, tuple[Callable[[], Arguments], str]] = {
     "no view": (lambda: _call(), r"at least two views of the samples, got 0"),
     "a list": (lambda: _call(_view().tolist(), _view()), r"view 1 must be a torch.Tensor, got list"),
     "an array": (lambda: _call(_view(), _view().numpy()), r"view 2 must be a torch.Tensor, got ndarray"),
-    "misspelt side": (lambda: _call(_view(), _view(), label=torch.ones(N)), r"unknown argument.*'label'.*labels, ids"),
+    "misspelt side": (
+        lambda: _call(_view(), _view(), label=torch.ones(N)),
+        r"unknown argument 'label' beside the views: did you mean 'labels'\?",
+    ),
     "labels of another n": (
         lambda: _call(_view(), _view(), labels=torch.arange(5)),
         r"labels must have shape \(8,\).*5",
@@ -148,6 +151,10 @@ CALLS: dict[str, tuple[Callable[[], Arguments], str]] = {
         lambda: _call(_view(), _view(), negatives=torch.randn(N, 4, D), keys=_view()),
         r"negatives= replaces .*'keys'",
     ),
+    "a side of no loss": (
+        lambda: _call(_view(), _view(), weights=_view()),
+        r"unknown argument 'weights' beside the views: choose from domains, ids, key_ids, keys, labels, mask, neg",
+    ),
 }
 
 
@@ -158,9 +165,19 @@ def test_invalid_call(call: str) -> None:
         loss, (views, sides) = CASES[name](), arguments()
         if (name, call) == ("AlphaCLLowRank", "overflowing norm") or (loss.labels_attract and call == "one class"):
             continue  # in double precision it does not overflow; one class is nothing but positives
+        expected = _refused(name, sides) or message
         for entry in (loss, loss.coupling, loss.pair_weights):
-            with pytest.raises(InvalidInput, match=f"(?s){message}"):
+            with pytest.raises(InvalidInput, match=f"(?s){expected}"):
                 entry(*views, **sides)
+
+
+def _refused(name: str, sides: dict[str, Any]) -> str:
+    """What comes before a look at the values: sides that a loss has no use for."""
+    known = sides.keys() & {"labels", "ids", "keys", "key_ids", "negatives", "mask"}
+    if known and not CASES[name].repels:
+        return f"{name} would ignore ({'|'.join(known)})=: it repels nothing, so nothing can be masked or added; drop"
+    shared = "negatives" in sides and CASES[name].loss.shares_columns
+    return f"{name} balances mass over columns that all anchors share" if shared else ""
 
 
 # Arguments that a loss would ignore, or that it needs
@@ -209,6 +226,51 @@ def test_invalid_targets(name: str, target: str) -> None:
         CASES[name]()(_view(), _view(), target=make())
 
 
+def _partners(shift: int = N, rows: int = 2 * N) -> Tensor:
+    return torch.arange(2 * N).roll(shift)[:rows, None]
+
+
+OBJECTS: dict[str, tuple[Callable[[], Target], str]] = {
+    "columns of other anchors": (
+        lambda: Pairs(_partners(rows=5)),
+        r"the columns of 16 anchors .*\(16, p\), got .* \(5, 1",
+    ),
+    "columns as a vector": (
+        lambda: Pairs(_partners()[:, 0]),
+        r"target must list the columns .*, got torch.int64 \(16,\)",
+    ),
+    "columns as numbers": (lambda: Pairs(_partners().float()), "as integers of shape .*, got torch.float32"),
+    "columns beyond the last": (lambda: Pairs(_partners() + 9), "lists columns 9 to 24, but candidates are 0 to 15"),
+    "columns below zero": (lambda: Pairs(_partners() - 1), "lists columns -1 to 14, but candidates are 0 to 15"),
+    "no columns": (lambda: Pairs(_partners()[:, :0]), "target must list"),
+    "pairs with oneself": (lambda: Pairs(_partners(0)), r"target puts mass on the pair \(0, 0\), .*\(16 such pairs\)"),
+    "a matrix of another shape": (lambda: Given(TARGET[:N]), r"target must have shape \(16, 16\), .*, got \(8, 16\)"),
+    "a matrix on itself": (
+        lambda: Given(_target(2, 2, 1.0)),
+        r"target puts mass on the pair \(2, 2\), which is masked",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name]().takes_target])
+@pytest.mark.parametrize("target", OBJECTS)
+def test_targets_made_for_another_batch(name: str, target: str) -> None:
+    make, message = OBJECTS[target]
+    with pytest.raises(InvalidInput, match=message):
+        CASES[name]()(_view(), _view(), target=make())
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name]().takes_target])
+def test_a_target_on_pairs_that_ids_or_a_mask_forbid(name: str) -> None:
+    ids, mask = torch.tensor([0, 1, 2, 2, 4, 5, 6, 7]), torch.zeros(2 * N, 2 * N, dtype=torch.bool)
+    mask[2, 3] = True
+    for sides in ({"ids": ids}, {"mask": mask}):
+        with pytest.raises(
+            InvalidInput, match=r"mass on the pair \(2, 3\), which is masked .*self pairs, equal ids and"
+        ):
+            CASES[name]()(_view(), _view(), target=_target(2, 3, 1.0), **sides)
+
+
 MATCHING = [name for name, case in CASES.items() if case.takes("target")]
 
 
@@ -225,122 +287,23 @@ def test_targets_by_name_need_their_ids(name: str) -> None:
         by_domain(_view(), _view(), domains=torch.zeros(N).long(), target=TARGET)
 
 
-# Parameters
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name]().takes_target])
+def test_labels_that_attract_and_a_target_are_one_too_many(name: str) -> None:
+    """Labels that only mask stay welcome beside a target."""
+    attracting = CASES[name](target="labels") if CASES[name].takes("target") else CASES[name]()
+    with pytest.raises(InvalidInput, match=f"{name} would ignore labels=: target= says what attracts"):
+        attracting(_view(), _view(), target=TARGET, labels=torch.arange(N) // 2)
+    if CASES[name].takes("target"):
+        assert CASES[name]()(_view(), _view(), target=TARGET, labels=torch.arange(N) // 2).isfinite()
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.takes("temperature")])
-@pytest.mark.parametrize("value", [0, 0.0, -0.1, math.nan, math.inf, torch.tensor(-1.0), torch.ones(2), "0.1", None])
-def test_invalid_temperature(name: str, value: object) -> None:
-    with pytest.raises(InvalidInput, match=r"temperature must be (> 0|finite|a number), got"):
-        CASES[name](temperature=value)
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.takes("across_views") and case.negatives])
+def test_negatives_of_ones_own_come_from_no_view(name: str) -> None:
+    with pytest.raises(InvalidInput, match="across_views=True chooses negatives from the batch, which negatives= repl"):
+        CASES[name](across_views=True)(_view(), _view(), negatives=torch.randn(N, 4, D))
 
 
-POSITIVE = ((0.0, "must be > 0, got 0"), (-1.0, "must be > 0, got -1"), ("1", "must be a number, got '1'"))
-FINITE_POSITIVE = (*POSITIVE, (math.inf, "must be finite, got inf"), (math.nan, "must be > 0, got nan"))
-NONNEGATIVE = (
-    (-1.0, "must be >= 0, got -1"),
-    (math.nan, "must be >= 0, got nan"),
-    (math.inf, "must be finite, got inf"),
-    (True, "must be a number, got True"),
-)
-FINITE = (
-    (math.nan, "must be (finite|>= 0), got nan"),
-    (math.inf, "must be finite"),
-    ("1", "must be a number, got '1'"),
-)
-FRACTION = (
-    (1.0, r"must be in \[0, 1\), got 1"),
-    (-0.1, r"must be in \[0, 1\), got -0.1"),
-    ("0", r"must be in \[0, 1\)"),
-)
-COUNT = (
-    (-1, "must be an integer >= 0, got -1"),
-    (1.5, "an integer >= 0, got 1.5"),
-    (True, "an integer >= 0, got True"),
-)
-FLAG = (("no", "must be True or False, got 'no'"), (1, "must be True or False, got 1"))
-RULE = (("quadratc", "'quadratc': did you mean 'quadratic'"), (3, "must be .*, got 3"))
-COST = (
-    ("sqeuclidian", "'sqeuclidian': did you mean 'sqeuclidean'"),
-    ("manhattan", r"unknown cost 'manhattan': choose from \["),
-    (SquaredEuclidean, "must be .* an object with a score method"),
-    (3, "must be .* an object with a score method, got 3"),
-)
-OPTIONS: dict[str, tuple[tuple[Any, str], ...]] = {
-    **dict.fromkeys(("reg", "slope", "p", "scale", "power", "t", "lam", "q"), FINITE_POSITIVE),
-    **dict.fromkeys(("rho", "rho1", "rho2"), POSITIVE),
-    **dict.fromkeys(
-        ("beta", "alpha", "t_positive", "t_negative", "uniformity", "r1", "r2", "e0", "weight"), NONNEGATIVE
-    ),
-    **dict.fromkeys(("shift", "bias", "margin"), FINITE),
-    "tau_plus": FRACTION,
-    "sweeps": COUNT,
-    "rank": ((0, "must be >= 1, got 0"), *COUNT),
-    **dict.fromkeys(("normalize", "across_views", "detach_weights", "ordered", "log_inside", "learnable"), FLAG),
-    "rule": RULE,
-    "cost": COST,
-    "kappa": ((2.0, "kappa belongs to cost='exp' only, got kappa=2.0 with cost='sqeuclidean'"),),
-    "target": (
-        ("label", "unknown target 'label': (did you mean 'labels'|choose from)"),
-        (Domains, "must be one of .* or Domains"),
-        (3, "target must be one of .*, got 3"),
-    ),
-}
-"""What each option refuses, whichever loss has it."""
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_invalid_options(name: str) -> None:
-    """Every option of every loss; a new one without a row above fails."""
-    case = CASES[name]
-    options = {*inspect.signature(case.loss).parameters, "normalize"} - {"temperature", "options"}
-    if case.takes("across_views"):
-        options.add("across_views")
-    for option in sorted(options):
-        for value, message in OPTIONS[option]:
-            by_object = option == "cost" and name == "AlphaCL"  # which takes objects only
-            with pytest.raises(InvalidInput, match=option if by_object else f"{option}.*{message}|{message}"):
-                case(**{option: value})
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_unknown_options_are_refused(name: str) -> None:
-    with pytest.raises(TypeError, match="temprature"):
-        CASES[name](temprature=0.1)
-
-
-SPECIAL: list[tuple[str, dict[str, Any], str]] = [
-    ("RINCE", {"q": 1.5}, r"q must be in \(0, 1\], got 1.5: q -> 0 is InfoNCE, q = 1 the linear loss"),
-    ("GCAUOT", {"q": 2.0}, r"q must be in \(0, 1\], got 2"),
-    ("IOT", {"sweeps": 0}, "sweeps must be >= 1: without one there is no plan to match"),
-    ("SparseGCA", {"rule": "power"}, r"rule must have q < 2, got Power\(q=2.0\)"),
-    ("CLIP", {"learnable": True, "temperature": torch.tensor(0.1)}, "learnable=True makes its own parameter: pass"),
-    ("SigLIP", {"learnable": True, "temperature": 0.001}, "pass temperature as a number >= 0.01"),
-    ("Triplet", {"margin": -0.1}, "margin must be >= 0, got -0.1"),
-    ("HCLOT", {"cost": "exp", "kappa": "a"}, "kappa must be a number, got 'a'"),
-    ("HCLOT", {"cost": "exp", "kappa": math.nan}, "kappa must be finite, got nan"),
-    ("CACR", {"cost": "rfb"}, "unknown cost 'rfb': did you mean 'rbf'"),
-    ("InfoNCE", {"temperature": True}, "temperature must be a number, got True"),
-    ("InfoNCE", {"temperature": torch.tensor(math.inf)}, "temperature must be finite, got inf"),
-]
-
-
-@pytest.mark.parametrize(("name", "options", "message"), SPECIAL, ids=lambda x: str(x)[:40])
-def test_invalid_parameter(name: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
-        CASES[name](**options)
-
-
-@pytest.mark.parametrize(("phi", "psi", "which"), [(3, torch.exp, "phi"), (torch.log1p, "exp", "psi")])
-def test_pair_loss_takes_functions(phi: Any, psi: Any, which: str) -> None:
-    with pytest.raises(InvalidInput, match=f"{which} must be a function of a tensor, got"):
-        PairLoss(phi, psi)
-
-
-@pytest.mark.parametrize("weights", [(-1.0, 0.5), (0.5, math.nan), ("a", 0.5)])
-def test_domain_weights(weights: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"(within|across) must be"):
-        Domains(*weights)
+# Scores and costs
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -148,11 +148,18 @@ def _own_columns(z: list[Tensor], negatives: Tensor) -> tuple[Tensor, Tensor, li
     return torch.cat(z), torch.stack(cols), names
 
 
-def guide(views: Sequence[Tensor], margin: float = 0.0) -> Tensor:
-    """Pairs that a guide forbids: more alike than the closest positive, less a margin."""
-    w = world(views)
-    closest = torch.where(w.positives, w.s, -torch.inf).amax(1)
-    return w.s > (closest - margin)[:, None]
+def guide(views: Sequence[Tensor], margin: float = 0.0, keys: Tensor | None = None) -> Tensor:
+    """Pairs that a guide forbids: as alike as the closest positive, less a margin, but each view's farthest stays."""
+    w = world(views, keys=keys)
+    forbidden = torch.zeros_like(w.negatives)
+    for i in range(len(w.s)):
+        closest = max(float(w.s[i, j]) for j in w.positives[i].nonzero())
+        for view in w.col_view.unique().tolist():
+            others = (w.negatives[i] & (w.col_view[i] == view)).nonzero().flatten().tolist()
+            farthest = min(others, key=lambda j, i=i: float(w.s[i, j]))
+            for j in others:
+                forbidden[i, j] = j != farthest and float(w.s[i, j]) >= closest - margin - 1e-6
+    return forbidden
 
 
 def mean_over_positives(w: World, values: Tensor) -> Tensor:
