@@ -1,4 +1,4 @@
-"""The command line: ``couplings train``, ``couplings evaluate`` and ``couplings demo``.
+"""The command line: ``couplings train``, ``evaluate``, ``losses`` and ``demo``.
 
 Exit codes: 0 done, 2 a mistake in the command or its files (one message says which), 130 stopped by Ctrl-C.
 """

@@ -1,4 +1,4 @@
-"""The three commands and their options."""
+"""The commands and their options."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TrainOptions:
             files) or npz (a file of arrays).
         data_folder: The folder of the data set's files; for npz the file.
         download: Fetch the data set's files into the data folder if they are missing.
-        loss: infonce, hcl, hcl-ot, gca-ince, alpha-cl-direct or cacr.
+        loss: infonce, supcon, hcl-ot, gca-uot, alpha-cl-direct, cacr, ...; `couplings losses` lists all.
         output: The run's folder, new or empty [default: runs/DATA-LOSS-seedSEED].
         steps: Training steps.
         batch_size: Images a step; each is seen in all its views.
@@ -126,8 +126,23 @@ def evaluate(run: Path, *, data_folder: Path | None = None) -> None:
 
 
 @app.command
+def losses(name: str | None = None, /) -> None:
+    """List all losses with their settings, or describe one.
+
+    Args:
+        name: The loss to describe.
+    """
+    from couplings.cli.listing import describe_loss, list_losses
+
+    if name is None:
+        list_losses()
+    else:
+        describe_loss(name)
+
+
+@app.command
 def demo(*, output: Path = Path("runs/demo"), seeds: Whole = 2, steps: Whole | None = None) -> None:
-    """Train with all six losses on real images of digits and compare them; about two minutes on two cores.
+    """Train with six losses on real images of digits and compare them; about two minutes on two cores.
 
     Args:
         output: Folder of the table, the pictures and the runs.
