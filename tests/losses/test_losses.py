@@ -40,6 +40,8 @@ def test_the_facts_of_the_catalogue(name: str) -> None:
     assert case.takes("normalize")
     assert case.takes("across_views") == (case.repels and not case.across and not case.within)
     assert all(case.takes(option) for option in case.learnable)
+    assert case.repels == case.loss.repels
+    assert case.negatives == (case.repels and not case.loss.shares_columns)
     with pytest.raises(TypeError):
         case.loss(*[0.5] * 20)  # normalize and across_views come by name only
 
@@ -106,14 +108,36 @@ def test_rows_are_in_block_order_and_nothing_meets_itself(name: str) -> None:
             assert key not in ("negatives", "repulsion") or (plan.roll(5, dims=1).diagonal() == 0).all()
 
 
+POINTWISE = {"SigLIP", "SpectralContrastive", "Triplet", "ModifiedTriplet", "TripletContrastive"}
+"""Losses of pair weights alone."""
+
+
 @every_loss
 def test_the_plan_of_a_loss_without_one_is_that_of_its_repelling_weights(name: str) -> None:
     views, loss = unit_views(), CASES[name]()
-    if loss.couplings(loss.batch(*views)) or not CASES[name].repels:
-        return
     plans = loss.coupling(*views)
-    assert list(plans) == ["repulsion"]
-    torch.testing.assert_close(plans["repulsion"].plan(), loss.pair_weights(*views).clamp_min(0))
+    assert ("repulsion" in plans) == (name in POINTWISE)
+    if name in POINTWISE:
+        assert list(plans) == ["repulsion"]
+        torch.testing.assert_close(plans["repulsion"].plan(), loss.pair_weights(*views).clamp_min(0))
+
+
+@pytest.mark.parametrize("name", ["InfoNCE", "CLIP"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_plans_that_are_shown_hold_the_positive_that_the_solved_ones_lack(name: str, count: int) -> None:
+    """What is solved is the softmax over the negatives; what is shown, P of KL(T, P), sums to the loss."""
+    views, loss = unit_views(count=count), CASES[name]()
+    batch = loss.batch(*views)
+    for key, plan in loss.couplings(batch).items():
+        conditional = plan.conditional()
+        rows, columns = (batch.rows, batch.positives) if key == "negatives" else (torch.arange(6), torch.arange(6))
+        assert (conditional[rows, columns] == 0).all()
+    shown = loss.coupling(*views)
+    assert "negatives" not in shown
+    n = next(iter(shown.values())).plan().shape[0]
+    at = [batch.positives.T[k] for k in range(count - 1)] if name == "InfoNCE" else [torch.arange(6)] * len(shown)
+    surprise = [-plan.conditional()[torch.arange(n), j].log() for plan, j in zip(shown.values(), at, strict=True)]
+    torch.testing.assert_close(torch.stack(surprise).mean(), loss(*views))
 
 
 def test_alignment_shows_the_kernel_that_it_matches() -> None:

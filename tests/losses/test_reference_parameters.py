@@ -81,14 +81,15 @@ LEARNT = {"clip": {"temperature": 0.3}, "siglip": {"temperature": 0.3, "bias": -
 @pytest.mark.parametrize("name", LEARNT)
 @pytest.mark.parametrize("moved", [0.0, -0.7, 1.5, 6.0])
 def test_a_learnt_temperature_is_a_log_scale(name: str, moved: float) -> None:
-    """Also after steps, and beyond the coldest temperature of 0.01, where the gradient is zero."""
+    """Also after steps; a step beyond the coldest temperature of 0.01 is taken back at the next call."""
     call, loss = random_call(SIDES["queue"], 0), EVERY[name].build(**LEARNT[name], learnable=True).double()
     assert loss.log_scale.item() == pytest.approx(-math.log(0.3))
     with torch.no_grad():
         for parameter in loss.parameters():
             parameter += moved
-    exact = {k: v.detach().clone().requires_grad_() for k, v in loss.named_parameters()}
     ours = loss(*call.views, **call.sides())
+    assert loss.log_scale.item() == pytest.approx(min(-math.log(0.3) + moved, -math.log(0.01)))
+    exact = {k: v.detach().clone().requires_grad_() for k, v in loss.named_parameters()}
     theirs = _learnt(name, call.world(), **exact)
     for mine, their in zip(_gradients(ours, loss.parameters()), _gradients(theirs, exact.values()), strict=True):
         torch.testing.assert_close(mine, their, rtol=1e-8, atol=1e-8)
@@ -96,11 +97,31 @@ def test_a_learnt_temperature_is_a_log_scale(name: str, moved: float) -> None:
 
 
 def _learnt(name: str, w: ref.World, log_scale: Tensor, **others: Tensor) -> Tensor:
-    return EVERY[name].reference(w, temperature=torch.exp(-log_scale).clamp_min(0.01), **others)
+    return EVERY[name].reference(w, temperature=torch.exp(-log_scale), **others)
 
 
 def _gradients(value: Tensor, parameters: Any) -> tuple[Tensor, ...]:
     return torch.autograd.grad(value, list(parameters), retain_graph=True)
+
+
+@pytest.mark.parametrize("name", LEARNT)
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_a_temperature_at_the_floor_can_rise_again(name: str, dtype: torch.dtype) -> None:
+    """Thrown far below 0.01 by one step, then led back by a batch of unrelated views, which ask for a higher one."""
+    loss, views = EVERY[name].build(learnable=True).to(dtype), [torch.randn(6, 4, dtype=dtype) for _ in range(2)]
+    with torch.no_grad():
+        loss.log_scale.fill_(50.0)
+    loss(*views).backward()
+    assert loss.log_scale.item() == pytest.approx(-math.log(0.01))
+    assert loss.log_scale.grad > 0
+    optimizer = torch.optim.SGD([loss.log_scale], lr=1e-3)
+    before = loss(*views).item()
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss(*views).backward()
+        optimizer.step()
+    assert math.exp(-loss.log_scale.item()) > 0.011
+    assert loss(*views).item() < before
 
 
 @pytest.mark.parametrize(("name", "learnt"), [("clip", {"log_scale"}), ("siglip", {"log_scale", "bias"})])

@@ -12,11 +12,10 @@ from torch import Tensor
 from couplings import CACR, GCAINCE, HCL, Infeasible, InfoNCE, InvalidInput, Mask, SameId
 from helpers import CASES, F64, gradients, unit_views
 
-every_loss = pytest.mark.parametrize("name", CASES)
 repelling = pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.repels])
 N, D, QUEUE = 6, 4, 5
-TAKE_NEGATIVES = [name for name, case in CASES.items() if case.negatives and case.repels]
-TAKE_KEYS = [name for name, case in CASES.items() if case.keys and case.repels]
+TAKE_NEGATIVES = [name for name, case in CASES.items() if case.negatives]
+TAKE_KEYS = [name for name, case in CASES.items() if case.keys]
 IDS = torch.tensor([4, 4, -2, 0, 7, 7])
 
 
@@ -46,7 +45,7 @@ def _side(kind: str) -> dict[str, Any]:
     return {"mask" if kind == "matrix" else kind: MASKS[kind]}
 
 
-@every_loss
+@repelling
 @pytest.mark.parametrize("kind", MASKS)
 def test_masked_pairs_neither_repel_nor_count(name: str, kind: str) -> None:
     if not _masks(name, kind):
@@ -57,17 +56,17 @@ def test_masked_pairs_neither_repel_nor_count(name: str, kind: str) -> None:
     assert (weights[_positives()] != 0).all(), "a mask never touches the positives"
     negatives = case.looks_at(N) & ~_same(IDS)
     assert case.sparse or (weights[negatives] != 0).all()
-    assert not case.repels or case()(*views, **_side(kind)) != case()(*views)
+    assert case()(*views, **_side(kind)) != case()(*views)
 
 
-@every_loss
+@repelling
 def test_ids_labels_and_masks_say_the_same(name: str) -> None:
     case, views = CASES[name], unit_views()
     values = torch.stack([case()(*views, **_side(kind)) for kind in MASKS if _masks(name, kind)])
     torch.testing.assert_close(values, values[:1].expand_as(values))
 
 
-@every_loss
+@repelling
 def test_distinct_ids_and_labels_and_an_empty_mask_change_nothing(name: str) -> None:
     views, distinct, loss = unit_views(), torch.tensor([10, 3, -7, 8, 0, 1]), CASES[name]()
     plain = loss(*views)
@@ -235,16 +234,28 @@ def test_negatives_equal_to_the_batchs_give_the_batchs_weights(name: str) -> Non
         torch.testing.assert_close(own[i], whole[i, columns])
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.negatives])
-def test_column_marginals_refuse_negatives_that_no_two_rows_share(name: str) -> None:
-    with pytest.raises(InvalidInput, match=r"negatives=.*(no two rows share a column.*pass shared keys|need .* rows)"):
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.loss.shares_columns])
+def test_balanced_plans_refuse_negatives_that_no_two_rows_share(name: str) -> None:
+    message = (
+        f"{name} balances mass over columns that all anchors share, but negatives= gives each anchor its own: pass "
+        "them as keys=, or use a loss with free columns such as InfoNCE"
+    )
+    with pytest.raises(InvalidInput, match=message):
         CASES[name]()(*unit_views(), negatives=torch.randn(N, 3, D, dtype=F64))
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.keys])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.repels and not case.keys])
 def test_balanced_plans_with_a_target_refuse_a_queue(name: str) -> None:
-    with pytest.raises(InvalidInput, match=r"no mass on column 12, .* \(keys=, negatives=\) need GCAUOT"):
+    with pytest.raises(InvalidInput, match=r"no mass on column 12, .* without positives \(keys=\) need GCAUOT"):
         CASES[name]()(*unit_views(), keys=_keys())
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.repels])
+@pytest.mark.parametrize("side", ["labels", "ids", "keys", "key_ids", "negatives", "mask"])
+def test_what_repels_nothing_refuses_sides_that_say_who_repels(name: str, side: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{name} would ignore {side}=: it repels nothing, so nothing can be masked"):
+        CASES[name]()(*unit_views(), **{side: torch.zeros(N)})
+    torch.testing.assert_close(CASES[name]()(*unit_views(), **{side: None}), CASES[name]()(*unit_views()))
 
 
 BALANCED = ("HCLOT", "RelaxedHCLOT", "BalancedAlphaCL", "SinkhornCACR")
