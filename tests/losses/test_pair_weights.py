@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import CACR, InfoNCE, Loss
+from couplings import CACR, GCAINCE, Guide, InfoNCE, Loss
 from couplings._storage.grams import GivenDots
 from couplings.losses.batch import as_matrix
 from helpers import CASES, F64, central_differences, gradients, unit_views
@@ -293,3 +293,46 @@ def test_they_need_no_gradient_mode_and_leave_the_views_alone() -> None:
     assert not weights.requires_grad
     assert views[0].grad is None
     torch.testing.assert_close(weights, InfoNCE().pair_weights(*views))
+
+
+def _in_inference_mode(loss: Loss, views: list[Tensor], **sides: Any) -> None:
+    """Value, weights and plans of views and sides that were made there are those of ordinary ones."""
+    with torch.inference_mode():
+        inside = [v * 1 for v in views]
+        moved = {k: v * 1 if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in sides.items()}
+        got = loss(*inside, **moved), loss.pair_weights(*inside, **moved)
+        plans = {k: plan.plan() for k, plan in loss.coupling(*inside, **moved).items()}
+    assert inside[0].is_inference()
+    torch.testing.assert_close(got, (loss(*views, **sides), loss.pair_weights(*views, **sides)))
+    torch.testing.assert_close(plans, {k: plan.plan() for k, plan in loss.coupling(*views, **sides).items()})
+    later = loss.pair_weights(*inside, **moved)
+    torch.testing.assert_close(later, got[1])
+
+
+@every_loss
+def test_inference_mode(name: str) -> None:
+    views, case = unit_views(n=4, count=3), CASES[name]
+    _in_inference_mode(case(), views)
+    if case.keys:
+        _in_inference_mode(case(), views, keys=torch.randn(3, 4, dtype=F64), ids=torch.tensor([0, 1, 2, 1]))
+    if case.negatives:
+        _in_inference_mode(case(), views, negatives=torch.randn(4, 3, 4, dtype=F64))
+    for option in case.learnable:
+        _in_inference_mode(case(**{option: torch.nn.Parameter(torch.tensor(0.4, dtype=F64))}), views)
+    if case.takes("learnable"):
+        _in_inference_mode(case(learnable=True).double(), views)
+    if case().takes_target:
+        _in_inference_mode(case(), views, target=torch.rand(12, 12, dtype=F64).fill_diagonal_(0))
+
+
+def test_masks_and_teachers_that_were_made_in_inference_mode() -> None:
+    views, other = unit_views(), unit_views(seed=1)
+    with torch.inference_mode():
+        guide, teacher = Guide(*(v * 1 for v in other), margin=0.2), GCAINCE(0.3).coupling(*(v * 1 for v in other))
+    for loss, side, outside in (
+        (InfoNCE(), {"mask": guide}, {"mask": Guide(*other, margin=0.2)}),
+        (GCAINCE(), {"target": teacher["plan"]}, {"target": GCAINCE(0.3).coupling(*other)["plan"]}),
+    ):
+        torch.testing.assert_close(loss.pair_weights(*views, **side), loss.pair_weights(*views, **outside))
+        ours, theirs = (gradients(lambda *v, s=s, f=loss: f(*v, **s), views) for s in (side, outside))
+        torch.testing.assert_close(ours, theirs)

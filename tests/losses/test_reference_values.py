@@ -10,7 +10,6 @@ from reference_specs import MATCHED, SPECS, Spec, cases
 
 import couplings
 from couplings.losses import LOSSES
-from helpers import F64
 
 EVERY = {**SPECS, **MATCHED}
 
@@ -41,18 +40,6 @@ def _smallest(spec: Spec) -> couplings.Loss:
 def test_every_reference_is_of_another_loss() -> None:
     references = [spec.reference for spec in EVERY.values()]
     assert len(set(references)) == len(references)
-
-
-@pytest.mark.parametrize("name", ["infonce", "hcl", "triplet", "alpha-cl-direct"])
-@pytest.mark.parametrize("margin", [0.0, 0.2])
-def test_a_guide_masks_what_it_holds_for_closer_than_a_positive(name: str, margin: float) -> None:
-    call, generator = random_call(SIDES["three"], 0), torch.Generator().manual_seed(2)
-    guides = [v.detach() + 0.8 * torch.randn(v.shape, generator=generator, dtype=F64) for v in call.views]
-    w = call.world(mask=ref.guide(guides, margin))
-    assert (w.negatives.sum(1) < call.world().negatives.sum(1)).any()
-    spec = SPECS[name]
-    ours = _smallest(spec)(*call.views, mask=couplings.Guide(*guides, margin=margin))
-    assert_equal(ours, spec.reference(w, **spec.params[0]), call.inputs)
 
 
 def test_pair_loss_of_callables() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -10,10 +11,15 @@ import torch
 from torch import Tensor
 
 import couplings
-from couplings import CouplingWarning, Loss
+from couplings import CouplingWarning, Loss, SameId
 from helpers import CASES, unit_views
 
+REPELLING = [name for name, case in CASES.items() if case.repels]
 every_loss = pytest.mark.parametrize("name", CASES)
+repelling = pytest.mark.parametrize("name", REPELLING)
+LABELS_MASK = [name for name in REPELLING if not CASES[name]().labels_attract]
+TWINS = torch.tensor([0, 1, 2, 3, 4, 2])
+"""Which samples of `_twins` are one."""
 COLLAPSE = r"all 6 samples have the same embedding.*collapsed.*lower the learning rate"
 DUPLICATES = r"1 of 6 samples have the embedding of another one.*\(first: samples .* pass ids="
 
@@ -44,7 +50,7 @@ def test_one_warning_once_when_all_rows_are_equal(name: str) -> None:
     assert len(_said(CASES[name](), *_collapsed())) == 1
 
 
-@every_loss
+@repelling
 def test_one_warning_once_when_samples_are_duplicated(name: str) -> None:
     loss = CASES[name]()
     with pytest.warns(CouplingWarning, match=DUPLICATES) as caught:
@@ -61,11 +67,79 @@ def test_healthy_batches_are_silent(name: str) -> None:
         assert not _said(CASES[name](), *(v.bfloat16() for v in unit_views(noise=noise)))
 
 
+def _sides(which: Tensor, count: int = 2) -> dict[str, dict[str, Any]]:
+    """The same samples named in each of the ways that there are."""
+    rows = which.repeat(count)
+    return {
+        "ids": {"ids": which},
+        "labels": {"labels": which},
+        "mask": {"mask": SameId(rows, rows)},
+        "matrix": {"mask": rows[:, None] == rows},
+    }
+
+
+@pytest.mark.parametrize("kind", _sides(TWINS))
+@repelling
+def test_what_masks_duplicates_explains_them(name: str, kind: str) -> None:
+    if kind == "labels" and name not in LABELS_MASK:
+        pytest.skip("labels attract")
+    assert not _said(CASES[name](), *_twins(), **_sides(TWINS)[kind])
+    assert len(_said(CASES[name](), *_twins(), **_sides(torch.arange(6))[kind])) == 1
+
+
+@pytest.mark.parametrize(("name", "options"), [("SupCon", {}), ("GCAINCE", {"target": "labels"})])
+def test_labels_that_attract_explain_duplicates_too(name: str, options: dict[str, Any]) -> None:
+    """Twins of one class are positives of each other; twins of two classes still repel."""
+    assert not _said(CASES[name](**options), *_twins(), labels=TWINS)
+    assert len(_said(CASES[name](**options), *_twins(), labels=torch.arange(6))) == 1
+
+
+def test_a_mask_that_leaves_twins_in_another_view_does_not_explain_them() -> None:
+    """Sample 2 of view 1 no longer meets its twin in view 1, but still does in view 2."""
+    mask = torch.zeros(12, 12, dtype=torch.bool)
+    mask[2, 5] = mask[5, 2] = True
+    assert len(_said(CASES["InfoNCE"](), *_twins(), mask=mask)) == 1
+    mask[2, 11] = mask[5, 8] = True
+    assert not _said(CASES["InfoNCE"](), _twins()[0], unit_views()[1].float(), mask=mask)
+
+
+@pytest.mark.parametrize("name", [name for name in REPELLING if CASES[name].negatives])
+def test_with_negatives_of_ones_own_duplicates_do_not_meet(name: str) -> None:
+    assert not _said(CASES[name](), *_twins(), negatives=torch.randn(6, 3, 4))
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.repels])
+def test_what_repels_nothing_pushes_no_twins_apart(name: str) -> None:
+    """That they have collapsed it says nevertheless."""
+    assert not _said(CASES[name](), *_twins())
+    assert len(_said(CASES[name](), *_collapsed())) == 1
+
+
 @every_loss
-def test_ids_explain_duplicates(name: str) -> None:
-    ids = torch.tensor([0, 1, 2, 3, 4, 2])
-    assert not _said(CASES[name](), *_twins(), ids=ids)
-    assert len(_said(CASES[name](), *_twins(), ids=torch.arange(6))) == 1
+def test_views_that_have_collapsed_each_to_a_point_of_its_own(name: str) -> None:
+    (warning,) = _said(CASES[name](), torch.ones(6, 4), torch.tensor([1.0, -2.0, 0.5, 3.0]).repeat(6, 1))
+    assert "collapsed" in str(warning.message)
+
+
+@repelling
+def test_rows_are_looked_at_as_the_loss_sees_them(name: str) -> None:
+    """Rows in one direction with norms of their own are one point to a loss that normalises, and none to another."""
+    one_way = [torch.ones(6, 4) * (1 + torch.arange(6.0))[:, None] / 10] * 2
+    (warning,) = _said(CASES[name](), *one_way)
+    assert "collapsed" in str(warning.message)
+    assert not _said(CASES[name](normalize=False), *one_way)
+    scaled = [torch.cat([v[:5], 1.5 * v[5:]]) for v in _twins()]
+    (warning,) = _said(CASES[name](), *scaled)
+    assert re.search("samples (2 and 5|5 and 2) in view 1", str(warning.message))
+    assert not _said(CASES[name](normalize=False), *scaled)
+
+
+@pytest.mark.parametrize(("gap", "equal"), [(0.0, True), (2e-7, True), (1e-5, False), (1e-3, False)])
+def test_how_near_twins_are(gap: float, equal: bool) -> None:
+    views = _twins(dtype=torch.float64)
+    for view in views:
+        view[5] += gap * torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    assert bool(_said(CASES["InfoNCE"](), *views)) == equal
 
 
 def test_both_warnings_can_come_from_one_loss() -> None:
