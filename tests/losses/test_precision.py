@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from couplings import Power, rules
 from helpers import CASES, gradients, unit_views
 
 pytestmark = [
@@ -175,3 +176,29 @@ def test_own_negatives_in_half_precision(name: str, dtype: torch.dtype) -> None:
     value, exact = loss(*views, negatives=negatives), loss(*(v.double() for v in views), negatives=negatives.double())
     assert value.dtype == torch.float32
     assert _relative(value, exact) < 0.01
+
+
+SOLVED = {
+    "SparseGCA": ("SparseGCA", {"temperature": 0.5}),
+    "SparseGCA, cold": ("SparseGCA", {"temperature": 0.05}),
+    "HCLOT": ("HCLOT", {"rule": "quadratic"}),
+    "HCLOT, cold": ("HCLOT", {"rule": "quadratic", "temperature": 0.1, "reg": 0.1, "sweeps": 20}),
+    "SparseGCA, power": ("SparseGCA", {"rule": Power(1.5)}),
+    "AlphaCL": ("AlphaCL", {"rule": "quadratic"}),
+    "AlphaCL, cold": ("AlphaCL", {"rule": "quadratic", "temperature": 0.02}),
+}
+
+
+@pytest.mark.parametrize("solved", SOLVED)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_newton_steps_of_a_half_step_are_few(solved: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty give what two hundred do; bisection alone would need over fifty in double precision."""
+    name, options = SOLVED[solved]
+    views = [v.to(dtype) for v in unit_views(n=64, d=16, noise=1.0)]
+
+    def results(most: int) -> list[Tensor]:
+        monkeypatch.setattr(rules, "_MAX_ITERATIONS", most)
+        loss = CASES[name](**options)
+        return [loss(*views), *gradients(loss, views)]
+
+    torch.testing.assert_close(results(30), results(200), rtol=0, atol=0)
