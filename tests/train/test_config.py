@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import inspect
 import json
 
 import pytest
@@ -48,8 +47,8 @@ def test_mistakes_name_the_key_the_value_and_the_remedy(changes: dict[str, objec
 
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_every_loss_parameter_can_be_set_and_misspelt_ones_are_refused(name: str) -> None:
-    first = next(iter(inspect.signature(LOSSES[name]).parameters))
-    default = inspect.signature(LOSSES[name]).parameters[first].default
+    first, parameter = next(iter(parameters_of(LOSSES[name]).items()))
+    default = parameter.default
     config = with_overrides(RunConfig(), {"loss": name, f"loss.{first}": default})
     assert config.loss == LossConfig(name=name, params={first: default})
     assert isinstance(config.loss.build(), LOSSES[name])

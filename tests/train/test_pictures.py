@@ -16,7 +16,7 @@ from couplings.train.pictures import draw_run, title
     [
         ("infonce", {}, f"temperature {LOSSES['infonce']().temperature}"),
         ("hcl", {"beta": 2.0}, "temperature 0.5, beta 2.0, tau_plus 0.1"),
-        ("cacr", {"ordered": True}, "alpha 1.0, beta 1.0, cost sqeuclidean, ordered True"),
+        ("cacr", {"ordered": True}, "alpha 1.0, beta 1.0, cost sqeuclidean, tau_plus 0.0, ordered True"),
     ],
 )
 def test_the_title_tells_the_parameters_of_every_loss(
