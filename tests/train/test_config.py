@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from couplings.losses import LOSSES, InfoNCE
+from couplings.losses import LOSSES, InfoNCE, parameters_of
 from couplings.train import ConfigError, RunConfig, ViewsConfig, preset, with_overrides
 from couplings.train.config import DATA_NAMES, DataConfig, EncoderConfig, LossConfig
 
