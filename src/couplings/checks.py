@@ -59,9 +59,10 @@ def flag(name: str, value: object) -> None:
     require(isinstance(value, bool), f"{name} must be True or False, got {value!r}")
 
 
-def finite(name: str, value: float | Tensor) -> None:
-    """`value` must be a finite number."""
+def finite(name: str, value: float | Tensor, *, learnable: bool = False) -> None:
+    """`value` must be a finite number; a tensor of one entry only where it can be learnt."""
     if isinstance(value, Tensor):
+        require(learnable, f"{name} is a constant of the loss and cannot be learnt: pass a number, not a tensor")
         require(value.numel() == 1, f"{name} must be a number, got a tensor of shape {tuple(value.shape)}")
         value = float(value.detach()) if _enabled else 0.0
     require(_real(value), f"{name} must be a number, got {value!r}")
@@ -86,18 +87,18 @@ def temperature(value: float | Tensor) -> None:
     """A temperature must be a finite number above zero; a tensor of one entry may be learnt."""
     positive("temperature", value)
     if _enabled or not isinstance(value, Tensor):
-        finite("temperature", value)
+        finite("temperature", value, learnable=True)
 
 
 def finite_positive(name: str, value: float) -> None:
     """`value` must be a finite number above zero, and no tensor: nothing here could learn it."""
-    finite(name, constant(name, value))
+    finite(name, value)
     positive(name, value)
 
 
 def finite_nonnegative(name: str, value: float) -> None:
     """`value` must be a finite number, zero or more, and no tensor."""
-    finite(name, constant(name, value))
+    finite(name, value)
     positive(name, value, zero=True)
 
 

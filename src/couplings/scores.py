@@ -209,6 +209,7 @@ class Scores:
         admitted = logits > -torch.inf
         harmless = logits.detach().amax(1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
         values = fn(torch.where(admitted, logits, harmless) + offset)
+        checks.tensor("what the pair function returns", values)
         got = tuple(values.shape)
         checks.require(got == self.shape, f"the pair function must act on each entry alone: {self.shape} became {got}")
         return torch.where(admitted, values, 0.0).sum(1)

@@ -104,6 +104,9 @@ class Pairs(Target):
     columns: Tensor
     balanced: bool = False
 
+    def __post_init__(self) -> None:
+        checks.tensor("columns", self.columns)
+
     @property
     def rows(self) -> Tensor:
         """Row indices, (n, 1), to broadcast with `columns`."""
@@ -111,13 +114,15 @@ class Pairs(Target):
 
     def check(self, shape: tuple[int, int]) -> None:
         """One row of columns for each anchor, all of them in range."""
-        n, m = shape
-        columns = self.columns
-        whole = columns.dim() == 2 and not columns.is_floating_point() and columns.shape[0] == n
-        got = f"{columns.dtype} {tuple(columns.shape)}"
-        checks.require(whole, f"target must list the columns of {n} anchors as integers of shape ({n}, p), got {got}")
-        low, high = (int(v) for v in columns.aminmax())
-        checks.require(low >= 0 and high < m, f"target lists columns {low} to {high}, but candidates are 0 to {m - 1}")
+        (n, m), columns = shape, self.columns
+        whole = not columns.is_floating_point()
+        fits = whole and columns.dim() == 2 and columns.shape[0] == n and columns.shape[1] > 0
+        got = f"({n}, p), got {columns.dtype} {tuple(columns.shape)}"
+        checks.require(fits, f"target must list the columns of {n} anchors as integers of shape {got}")
+        if checks.checks_enabled():
+            low, high = (int(v) for v in columns.aminmax())
+            inside = low >= 0 and high < m
+            checks.require(inside, f"target lists columns {low} to {high}, but candidates are 0 to {m - 1}")
 
     def masked(self, mask: Mask) -> Tensor:
         """Looked up in the mask."""

@@ -111,9 +111,8 @@ class Loss(nn.Module, ABC):
                 f"{type(self).__name__} balances mass over columns that all anchors share, but negatives= gives each "
                 "anchor its own: pass them as keys=, or use a loss with free columns such as InfoNCE, HCL or CACR"
             )
-        batch = build(views, sides, Reading(self.normalize, self.across_views, self.labels_attract))
-        if self.repels:
-            self._watch.look(batch)
+        batch = build(views, sides, Reading(self.normalize, self.across_views, self.labels_attract, self.repels))
+        self._watch.look(batch, twins=self.repels)
         return batch
 
     def _ignored(self, sides: Sides) -> Iterator[tuple[str, str]]:

@@ -50,11 +50,13 @@ class Reading:
         normalize: scale rows to unit norm.
         across_views: negatives come from the other views only.
         labels_attract: labels name positives, so they do not mask.
+        repels: needs negatives.
     """
 
     normalize: bool = True
     across_views: bool = False
     labels_attract: bool = False
+    repels: bool = True
 
 
 def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
@@ -66,7 +68,7 @@ def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
     for name in sides:
         known = Sides.__annotations__
         checks.require(name in known, f"unknown argument {name!r} beside the views: {checks.suggestion(name, known)}")
-    _check_views(views, sides)
+    _check_views(views, sides, reading.repels)
     z = _prepared([f"view {i + 1}" for i in range(len(views))], views, reading.normalize)
     n = len(views[0])
     if (negatives := sides.get("negatives")) is not None:
@@ -82,13 +84,13 @@ def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
     return _in_batch(z, n, keys, sides, reading)
 
 
-def _check_views(views: Sequence[Tensor], sides: Sides) -> None:
+def _check_views(views: Sequence[Tensor], sides: Sides, repels: bool) -> None:
     checks.require(len(views) >= 2, f"a loss needs at least two views of the samples, got {len(views)}")
     names = [f"view {i + 1}" for i in range(len(views))]
     for name, view in zip(names, views, strict=True):
         checks.matrix(name, view)
     checks.same_shape(names, views)
-    alone = sides.get("keys") is None and sides.get("negatives") is None
+    alone = repels and sides.get("keys") is None and sides.get("negatives") is None
     if alone and len(views[0]) < 2:
         raise InvalidInput("views hold one sample, which has no negatives: pass n >= 2, keys= or negatives=")
 
@@ -216,7 +218,7 @@ def _require_negatives(name: str, same: Mask) -> None:
     if checks.checks_enabled() and (alone := same.forbidden().all(1)).any():
         row = int(alone.nonzero()[0])
         raise InvalidInput(
-            f"{name} leave anchor {row} no negative ({int(alone.sum())} such anchors), all other samples share its "
+            f"{name}: anchor {row} is left no negative ({int(alone.sum())} such anchors), all other samples share its "
             "own or are masked: mix others into the batch, loosen the mask, or pass keys="
         )
 

@@ -86,6 +86,8 @@ class Guide(Mask):
 
 _ROUNDING = 1e-6
 """Similarities nearer than this are equal: exact duplicates of the positive are masked."""
+_KEPT = 1e-5
+"""Above the rounding of any matrix product of unit rows, so that the farthest candidate is below its bar."""
 
 
 def _unit(name: str, z: Tensor) -> Tensor:
@@ -102,9 +104,9 @@ def _nearest_positive(by_view: Tensor) -> Tensor:
 
 
 def _farthest(anchors: Tensor, block: Tensor, queue: bool) -> Tensor:
-    """Similarity of each anchor to the farthest other sample of a block, (N,)."""
+    """Similarity of each anchor to the farthest other sample of a block, rounded up so that it stays below, (N,)."""
     near = anchors @ block.T
     if not queue:
         own = torch.arange(len(anchors), device=near.device)
         near[own, own % len(block)] = torch.inf
-    return near.amin(1)
+    return near.amin(1) + _KEPT

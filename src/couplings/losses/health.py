@@ -26,8 +26,8 @@ class Watch:
     def __init__(self) -> None:
         self._said: set[str] = set()
 
-    def look(self, batch: Batch) -> None:
-        """Look at the rows of a batch; duplicates that it masks are fine."""
+    def look(self, batch: Batch, twins: bool) -> None:
+        """Look at the rows of a batch for collapse and, with `twins`, for duplicates that it does not mask."""
         if len(self._said) == 2 or not checks.checks_enabled():
             return
         z = batch.embeddings.detach().reshape(batch.views, batch.n, -1)
@@ -36,9 +36,10 @@ class Watch:
             return
         if bool(equal.all()):
             self._say("collapse", _collapse(batch.n))
-        elif not batch.gram.own_columns:
+        elif twins and not batch.gram.own_columns:
             view, place = equal.nonzero(as_tuple=True)
-            pairs = torch.stack([view, first[view, place], second[view, place]], dim=1)[:_LISTED]
+            pair = torch.stack([first[view, place], second[view, place]], dim=1).sort(dim=1).values
+            pairs = torch.cat([view[:, None], pair], dim=1)[:_LISTED]
             repelling = pairs[_repel(batch, pairs)]
             if len(repelling):
                 self._say("duplicates", _duplicates(int(equal.sum(1).max()), batch.n, *repelling[0].tolist()))
@@ -69,8 +70,8 @@ def _neighbours(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
 def _repel(batch: Batch, pairs: Tensor) -> Tensor:
     """Whether the anchor (view, sample) meets the second sample of a pair as a negative, in any view."""
     view, first, second = pairs.T
-    anchors = view * batch.n + first
-    masked = [batch.same.block(anchors, b * batch.n + second).forbidden().diagonal() for b in range(batch.views)]
+    anchors, tame = view * batch.n + first, batch.same | batch.kin
+    masked = [tame.block(anchors, b * batch.n + second).forbidden().diagonal() for b in range(batch.views)]
     return ~torch.stack(masked).all(0)
 
 

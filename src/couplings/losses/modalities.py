@@ -144,7 +144,7 @@ class SigLIP(_BetweenViews):
         normalize: bool = True,
     ) -> None:
         super().__init__(temperature, learnable, normalize)
-        checks.finite("bias", bias)
+        checks.finite("bias", bias, learnable=True)
         self.bias = nn.Parameter(torch.as_tensor(float(bias))) if learnable else bias
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:

@@ -79,6 +79,7 @@ class PairLoss(Loss):
 
 
 def _elementwise(result: Tensor, x: Tensor) -> Tensor:
+    checks.tensor("what phi returns", result)
     same = result.shape == x.shape
     checks.require(same, f"phi must act on each entry alone: {tuple(x.shape)} became {tuple(result.shape)}")
     return result
