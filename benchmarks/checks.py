@@ -1,11 +1,12 @@
 """What the checks of tensor values cost in a loss call, forward and backward at 2n = 512, d = 128, in turns.
 
-Run: .venv/bin/python benchmarks/checks.py
+Run: .venv/bin/python benchmarks/checks.py [NAME ...]
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 
 import torch
@@ -13,7 +14,8 @@ import torch
 import couplings
 from couplings.losses import LOSSES, Loss
 
-ROUNDS, N, D = 400, 256, 128
+ROUNDS, SECONDS, N, D = 400, 4.0, 256, 128
+"""At most so many rounds and seconds a loss."""
 
 
 def seconds(loss: Loss, views: list[torch.Tensor], checks: bool) -> float:
@@ -27,10 +29,12 @@ def main() -> None:
     torch.manual_seed(0)
     first = torch.randn(N, D)
     views = [first.requires_grad_(), (first.detach() + 0.5 * torch.randn(N, D)).requires_grad_()]
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {ROUNDS} calls each way")
-    for name, kind in LOSSES.items():
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of up to {ROUNDS} calls each way")
+    for name in sys.argv[1:] or LOSSES:
+        kind = LOSSES[name]
         loss, on, off = kind(), [], []
-        for turn in range(ROUNDS):
+        rounds = min(ROUNDS, max(10, int(SECONDS / 2 / seconds(loss, views, True))))
+        for turn in range(rounds):
             for checks in (True, False) if turn % 2 else (False, True):
                 (on if checks else off).append(seconds(loss, views, checks))
         couplings.set_checks(True)

@@ -13,6 +13,8 @@ _CLOSE = 1e-5
 """Rows whose projections differ by less are compared entry by entry; rounding is far below."""
 _EQUAL = 1e-6
 """Rows that differ by less in every entry, relative to the largest entry of all, are equal."""
+_OFTEN = 10
+"""Calls that are all looked at; afterwards one in so many is."""
 _LISTED = 64
 """Duplicates that are looked up in the mask."""
 
@@ -20,15 +22,19 @@ _LISTED = 64
 class Watch:
     """Says once that rows have collapsed, once that samples are duplicated, then no longer looks.
 
-    Cost: a projection and a sort of the rows, O(N d + N log N); nothing while `set_checks(False)`.
+    Cost: a projection and a sort of the rows, O(N d + N log N), in the first ten calls and every tenth from then on;
+    nothing while `set_checks(False)`.
     """
 
     def __init__(self) -> None:
         self._said: set[str] = set()
+        self._calls = 0
 
     def look(self, batch: Batch, twins: bool) -> None:
         """Look at the rows of a batch for collapse and, with `twins`, for duplicates that it does not mask."""
-        if len(self._said) == 2 or not checks.checks_enabled():
+        self._calls += 1
+        often = self._calls <= _OFTEN or self._calls % _OFTEN == 0
+        if len(self._said) == 2 or not often or not checks.checks_enabled():
             return
         z = batch.embeddings.detach().reshape(batch.views, batch.n, -1)
         first, second, equal = _neighbours(z)
@@ -55,13 +61,12 @@ def _neighbours(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     direction = torch.cos(1.7 * torch.arange(1, z.shape[2] + 1, device=z.device)).to(z.dtype)
     place, order = (z @ direction).sort(dim=1)
     first, second = order[:, :-1], order[:, 1:]
-    scale = z.abs().amax()
-    close = place.diff(dim=1) <= _CLOSE * scale
+    close = place.diff(dim=1) <= _CLOSE * place.abs().amax()
     if not close.any():
         return first, second, None
     view, where = close.nonzero(as_tuple=True)
     apart = (z[view, first[view, where]] - z[view, second[view, where]]).abs().amax(-1)
-    rows = apart <= _EQUAL * scale
+    rows = apart <= _EQUAL * z.abs().amax()
     equal = close.clone()
     equal[view, where] = rows
     return first, second, equal if rows.any() else None
