@@ -35,7 +35,7 @@ def functions_of(kind: type[Loss]) -> list[FunctionType]:
         if base is Loss:
             break
         methods |= {n: f for n, f in vars(base).items() if isinstance(f, FunctionType) and n not in methods}
-    public = {"couplings", "value", "phi", "psi", "phi_of_exp"}
+    public = {"couplings", "value", "aim", "candidates", "phi", "psi", "phi_of_exp"}
     found = {n: f for n, f in methods.items() if n in public}
     for _ in range(3):
         for function in list(found.values()):

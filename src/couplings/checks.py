@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -61,8 +60,9 @@ def flag(name: str, value: object) -> None:
 
 def finite(name: str, value: float | Tensor, *, learnable: bool = False) -> None:
     """`value` must be a finite number; a tensor of one entry only where it can be learnt."""
-    if isinstance(value, Tensor):
-        require(learnable, f"{name} is a constant of the loss and cannot be learnt: pass a number, not a tensor")
+    if not learnable:
+        constant(name, value)
+    elif isinstance(value, Tensor):
         require(value.numel() == 1, f"{name} must be a number, got a tensor of shape {tuple(value.shape)}")
         value = float(value.detach()) if _enabled else 0.0
     require(_real(value), f"{name} must be a number, got {value!r}")
@@ -102,18 +102,10 @@ def finite_nonnegative(name: str, value: float) -> None:
     positive(name, value, zero=True)
 
 
-def constant(name: str, value: float) -> float:
-    """`value` must not be a tensor; returned as it is."""
+def constant(name: str, value: float | Tensor) -> None:
+    """`value` must not be a tensor."""
     learnt = isinstance(value, Tensor)
     require(not learnt, f"{name} is a constant of the loss and cannot be learnt: pass a number, not a tensor")
-    return value
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: the nearest one, or all."""
-    options = sorted(known)
-    close = difflib.get_close_matches(word, options, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(options)}"
 
 
 def fraction(name: str, value: float) -> None:

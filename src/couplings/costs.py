@@ -14,7 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .checks import finite, finite_positive, require, suggestion
+from .checks import finite, finite_positive, require
+from .errors import did_you_mean
 
 
 class Cost(Protocol):
@@ -128,7 +129,7 @@ class LogDistance:
 def resolve(cost: str | Cost, known: Mapping[str, Cost]) -> Cost:
     """The cost of that name, or the object itself when it has a `score` method."""
     if isinstance(cost, str):
-        require(cost in known, f"unknown cost {cost!r}: {suggestion(cost, known)}")
+        require(cost in known, f"unknown cost {cost!r}: {did_you_mean(cost, known)}")
         return known[cost]
     require(is_cost(cost), f"cost must be one of {sorted(known)} or an object with a score method, got {cost!r}")
     return cost

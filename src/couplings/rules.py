@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import require, suggestion
-from .errors import warn
+from .checks import require
+from .errors import did_you_mean, warn
 
 _MAX_ITERATIONS = 200
 _RESOLVED = 1e-2
@@ -219,7 +219,7 @@ def resolve_rule(rule: str | Rule) -> Rule:
     """The rule of that name ("entropic", "quadratic", "power"), or the object itself."""
     known: dict[str, Rule] = {"entropic": Entropic(), "quadratic": Quadratic(), "power": Power()}
     if isinstance(rule, str):
-        require(rule in known, f"unknown rule {rule!r}: {suggestion(rule, known)}")
+        require(rule in known, f"unknown rule {rule!r}: {did_you_mean(rule, known)}")
         return known[rule]
     require(isinstance(rule, Rule), f"rule must be Entropic(), Quadratic() or Power(q), got {rule!r}")
     return rule

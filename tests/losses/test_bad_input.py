@@ -156,7 +156,7 @@ CALLS: dict[str, tuple[Callable[[], Arguments], str]] = {
     ),
     "a side of no loss": (
         lambda: _call(_view(), _view(), weights=_view()),
-        r"unknown argument 'weights' beside the views: choose from domains, ids, key_ids, keys, labels, mask, neg",
+        r"unknown argument 'weights' beside the views: known: labels, ids, keys, key_ids, negatives, mask, dom",
     ),
 }
 

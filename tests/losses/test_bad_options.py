@@ -50,7 +50,7 @@ FLAG = (("no", "must be True or False, got 'no'"), (1, "must be True or False, g
 RULE = (("quadratc", "'quadratc': did you mean 'quadratic'"), (3, "must be .*, got 3"))
 COST = (
     ("sqeuclidian", "'sqeuclidian': did you mean 'sqeuclidean'"),
-    ("manhattan", "unknown cost 'manhattan': choose from (exp|rbf), sqeuclidean"),
+    ("manhattan", "unknown cost 'manhattan': known: sqeuclidean, (exp|rbf)"),
     (SquaredEuclidean, "must be .* an object with a score method"),
     (3, "must be .* an object with a score method, got 3"),
 )
@@ -106,7 +106,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest_one_or_all() -> None:
     for options, hint in (
         ({"temprature": 0.1}, r"'temprature': did you mean 'temperature'\?"),
         ({"accross_views": True}, r"'accross_views': did you mean 'across_views'\?"),
-        ({"tau": 0.1}, "'tau': choose from across_views, normalize, temperature"),
+        ({"tau": 0.1}, "'tau': known: temperature, normalize, across_views"),
     ):
         with pytest.raises(TypeError, match=f"InfoNCE has no parameter {hint}"):
             InfoNCE(**options)

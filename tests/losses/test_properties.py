@@ -320,12 +320,12 @@ LIMITS: dict[str, tuple[Function, Function, float, bool]] = {
 """Name: a loss at its limit, the simpler loss, the tolerance, and whether more than two views agree."""
 
 
-@pytest.mark.parametrize("limit", LIMITS)
-@any_views
+AT_LIMIT = [(limit, count) for limit, case in LIMITS.items() for count in ((2, 4) if case[3] else (2,))]
+
+
+@pytest.mark.parametrize(("limit", "count"), AT_LIMIT)
 def test_limits(limit: str, count: int) -> None:
-    one, simpler, tol, more_views = LIMITS[limit]
-    if count > 2 and not more_views:
-        pytest.skip("two views only")
+    one, simpler, tol, _ = LIMITS[limit]
     views = unit_views(count=count)
     _close(one(*views), simpler(*views), tol)
     _all_close(gradients(one, views), gradients(simpler, views), tol)

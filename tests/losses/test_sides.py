@@ -45,11 +45,11 @@ def _side(kind: str) -> dict[str, Any]:
     return {"mask" if kind == "matrix" else kind: MASKS[kind]}
 
 
-@repelling
-@pytest.mark.parametrize("kind", MASKS)
+MASKED = [(name, kind) for kind in MASKS for name, case in CASES.items() if case.repels and _masks(name, kind)]
+
+
+@pytest.mark.parametrize(("name", "kind"), MASKED)
 def test_masked_pairs_neither_repel_nor_count(name: str, kind: str) -> None:
-    if not _masks(name, kind):
-        pytest.skip("labels attract")
     case, views = CASES[name], unit_views()
     weights = case().pair_weights(*views, **_side(kind))
     assert (weights[_same(IDS)] == 0).all()
@@ -145,11 +145,9 @@ def test_a_queue_adds_negatives(name: str) -> None:
     assert by_key.abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("name", TAKE_KEYS)
+@pytest.mark.parametrize("name", [name for name in TAKE_KEYS if CASES[name].takes("across_views")])
 def test_a_queue_counts_across_views_too(name: str) -> None:
     case = CASES[name]
-    if not case.takes("across_views"):
-        pytest.skip("always so")
     weights = case(across_views=True).pair_weights(*unit_views(), keys=_keys())
     assert weights[:, 2 * N :].sum() > 0
     assert (weights[:N, :N] == 0).all()

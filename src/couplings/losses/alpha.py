@@ -206,7 +206,8 @@ class AlphaCLLowRank(AlphaCL):
         rank >= min(N, M): `AlphaCL`.
 
     Cost:
-        A singular value decomposition of an N x M matrix, O(N M min(N, M)): for study, not for large batches.
+        A singular value decomposition of an N x M matrix, O(N M min(N, M)), and one matrix in double precision kept:
+        for study, not for large batches.
 
     Source:
         Tian 2022, released code.
@@ -237,7 +238,8 @@ class AlphaCLLowRank(AlphaCL):
         """The energy under the truncated weights."""
         plan = couplings["negatives"]
         scores = batch.scores(1.0, batch.same, SquaredEuclidean())
-        weights = torch.where(plan.plan() > 0, _truncated(plan.plan(), self.rank), 0.0)
+        full = plan.plan()
+        weights = torch.where(full > 0, _truncated(full, self.rank), 0.0)
         positives = scores.at(batch.rows, batch.positives).mean(1)
         return ((weights * scores.unmasked()).sum() - (weights.sum(1) * positives).sum()) / 2
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..coupling import Coupling
-from ..errors import InvalidInput
+from ..errors import InvalidInput, did_you_mean
 from ..marginals import Free
 from ..precision import full_precision
 from ..scores import Scores
@@ -67,7 +67,7 @@ class Loss(nn.Module, ABC):
 
     def __init__(self, *, normalize: bool = True, across_views: bool = False, **unknown: object) -> None:
         for name in unknown:
-            hint = checks.suggestion(name, parameters_of(type(self)))
+            hint = did_you_mean(name, parameters_of(type(self)))
             raise TypeError(f"{type(self).__name__} has no parameter {name!r}: {hint}")
         super().__init__()
         checks.flag("normalize", normalize)

@@ -56,7 +56,7 @@ class Batch:
         same: pairs that may not repel: one sample, equal ids or labels, given masks.
         partners: one mask for each positive, naming its pairs.
         labels, domains: pairs of one class and of one domain, where they were passed.
-        target: the plan that was passed to be matched.
+        target: the plan to match, of a loss that has one.
     """
 
     gram: Gram
@@ -81,6 +81,13 @@ class Batch:
     def kin(self) -> Mask:
         """Pairs of one sample or one class, itself included: what attracts when labels do."""
         return self.sample if self.labels is None else self.sample | self.labels
+
+    @property
+    def wanted(self) -> Target:
+        """The target, of a loss that is known to have one."""
+        if self.target is None:
+            raise ValueError("the batch of this loss has no target")
+        return self.target
 
     def scores(self, temperature: float | Tensor, mask: Mask, cost: Cost | None = None) -> Scores:
         """Scores of all anchors and candidates; the inner product unless a cost is given."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypedDict
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from .. import checks
 from .._storage.grams import OwnKeys, SharedKeys
 from ..coupling import Coupling
-from ..errors import InvalidInput
+from ..errors import InvalidInput, did_you_mean
 from ..masks import GivenMask, Mask, SameId
 from ..precision import at_least_single
 from ..targets import Given, Target
@@ -67,7 +68,7 @@ def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
     """
     for name in sides:
         known = Sides.__annotations__
-        checks.require(name in known, f"unknown argument {name!r} beside the views: {checks.suggestion(name, known)}")
+        checks.require(name in known, f"unknown argument {name!r} beside the views: {did_you_mean(name, known)}")
     _check_views(views, sides, reading.repels)
     z = _prepared([f"view {i + 1}" for i in range(len(views))], views, reading.normalize)
     n = len(views[0])
@@ -113,11 +114,11 @@ class _Frame:
     views: int
     nobody: Tensor
 
-    @property
+    @cached_property
     def sample(self) -> Tensor:
         return torch.arange(self.n, device=self.nobody.device).repeat(self.views)
 
-    @property
+    @cached_property
     def view(self) -> Tensor:
         return torch.arange(self.views, device=self.nobody.device).repeat_interleave(self.n)
 

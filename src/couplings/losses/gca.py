@@ -11,22 +11,21 @@ from .. import checks
 from ..coupling import Coupling
 from ..errors import InvalidInput
 from ..marginals import Fixed
+from ..masks import Mask
 from ..rules import Rule, resolve_rule
-from ..scores import Scores
 from ..solve import couple
 from ..targets import Target
-from .base import Couplings, Loss, Options
+from .base import Couplings, Options
 from .batch import Batch
-from .wanted import Domains, SameLabel, Wanted, resolve_wanted
+from .wanted import Domains, SameLabel, Targeted, Wanted, resolve_wanted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Matched(Loss):
+class Matched(Targeted):
     """A plan over positives and negatives together, and the target that it should be."""
 
-    takes_target = True
     shares_columns = True
 
     def __init__(
@@ -39,16 +38,13 @@ class Matched(Loss):
         self.takes_domains = isinstance(self.target, Domains)
         self.labels_attract = isinstance(self.target, SameLabel)
 
-    def wanted(self, batch: Batch) -> Target:
-        """The target: the call's own, or made of the batch."""
-        return batch.target or self.target.of(batch)
+    def aim(self, batch: Batch) -> Target:
+        """Made of positives, labels or domains."""
+        return self.target.of(batch)
 
-    def _scores(self, batch: Batch, temperature: float | Tensor) -> Scores:
-        mask = batch.all_but_kin(batch.kin if self.labels_attract else batch.sample)
-        if batch.target is not None:
-            checks.require(batch.domains is None, "target= replaces the domains' target: drop domains= or target=")
-            batch.target.admitted_by(mask)
-        return batch.scores(temperature, mask)
+    def candidates(self, batch: Batch) -> Mask:
+        """Positives, all of a class if labels attract, and negatives."""
+        return batch.all_but_kin(batch.kin if self.labels_attract else batch.sample)
 
     def _balanced(
         self,
@@ -59,14 +55,14 @@ class Matched(Loss):
         rule: Rule | None = None,
     ) -> Coupling:
         """The plan with the target's own marginals."""
-        rows, cols = self.wanted(batch).marginals(batch.gram.shape[1])
+        rows, cols = batch.wanted.marginals(batch.gram.shape[1])
         if cols is not None and not bool((cols > 0).all()):
             raise InvalidInput(
                 f"the target puts no mass on column {int((cols <= 0).nonzero()[0])}, which a balanced plan would have "
                 "to leave empty: columns without positives (keys=) need GCAUOT, which relaxes them, or a loss that "
                 "leaves them free, such as InfoNCE, HCL or CACR"
             )
-        scores = self._scores(batch, self.temperature if temperature is None else temperature)
+        scores = batch.scores(self.temperature if temperature is None else temperature, self.candidates(batch))
         return couple(scores, Fixed(rows), Fixed(cols), sweeps=self.sweeps, row_step=row_step, rule=rule)
 
 
@@ -87,7 +83,8 @@ class GCAINCE(Matched):
     Takes `target=` (N, M) or a `Coupling` (a teacher's plan) in place of it.
 
     Raises:
-        InvalidInput: with columns that hold no target mass (`keys`, `negatives`), where a balanced plan must put some.
+        InvalidInput: with columns that hold no target mass (`keys`), where a balanced plan must put some, and with
+            `negatives`, whose columns no two anchors share.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -125,7 +122,7 @@ class GCAINCE(Matched):
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """KL(T, P)."""
-        return self.wanted(batch).divergence(couplings["plan"])
+        return batch.wanted.divergence(couplings["plan"])
 
 
 class IOT(Matched):
@@ -182,7 +179,7 @@ class IOT(Matched):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """KL(T, P) + uniformity KL(P, U)."""
         plan = couplings["plan"]
-        loss = self.wanted(batch).divergence(plan)
+        loss = batch.wanted.divergence(plan)
         if not self.uniformity:
             return loss
         return loss + self.uniformity * (torch.log(plan.support_size()) - plan.entropy())
@@ -247,5 +244,5 @@ class SparseGCA(Matched):
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The dual objective at the potentials, less the primal one at the target."""
-        plan, target = couplings["plan"], self.wanted(batch)
+        plan, target = couplings["plan"], batch.wanted
         return plan.scores.temperature * (plan.dual() - target.primal(plan))

@@ -49,10 +49,11 @@ class Guide(Mask):
         checks.require(len(views) > 0, "a guide needs at least one view of embeddings")
         checks.finite_nonnegative("margin", margin)
         checks.count("repeat", repeat)
+        checks.require(repeat >= 1, f"repeat must be >= 1, got {repeat}")
         if repeat > 1 and len(views) > 1:
             raise InvalidInput(f"repeat={repeat} repeats one guide view, but {len(views)} were given: drop repeat")
         names = [f"view {i + 1} of the guide" for i in range(len(views))]
-        blocks = [_unit(name, view) for name, view in zip(names, views, strict=True)] * max(repeat, 1)
+        blocks = [_unit(name, view) for name, view in zip(names, views, strict=True)] * repeat
         checks.same_shape(names, views)
         queue = [] if keys is None else [_unit("keys of the guide", keys)]
         self._anchors, self._candidates = torch.cat(blocks), torch.cat(blocks + queue)

@@ -11,10 +11,12 @@ from torch.nn.functional import softplus
 from .. import checks
 from ..coupling import Coupling
 from ..marginals import Fixed, Free
+from ..masks import Mask
 from ..solve import couple
+from ..targets import Target
 from .base import Couplings, Loss, Options
 from .batch import Batch
-from .wanted import Positives, SameLabel
+from .wanted import Positives, SameLabel, Targeted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -132,7 +134,7 @@ class DecoupledInfoNCE(Loss):
         return plan.log_partition().mean() - plan.scores.at(batch.rows, batch.positives).mean()
 
 
-class SupCon(Loss):
+class SupCon(Targeted):
     """Supervised contrastive loss: all samples of a class attract, pooled in one softmax.
 
         P(j | i) = exp(s_ij / tau) / sum_{k != i} exp(s_ik / tau)
@@ -171,7 +173,6 @@ class SupCon(Loss):
     """
 
     labels_attract = True
-    takes_target = True
 
     def __init__(
         self, temperature: float | Tensor = 0.1, *, log_inside: bool = False, **options: Unpack[Options]
@@ -181,18 +182,22 @@ class SupCon(Loss):
         checks.flag("log_inside", log_inside)
         self.temperature, self.log_inside = temperature, log_inside
 
+    def aim(self, batch: Batch) -> Target:
+        """Samples of the class, or of the sample without labels."""
+        return (Positives() if batch.labels is None else SameLabel()).of(batch)
+
+    def candidates(self, batch: Batch) -> Mask:
+        """All other samples, but those of equal id and another class."""
+        return batch.all_but_kin(batch.kin)
+
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The row-normalised "plan" over all other samples."""
-        mask, rows = batch.all_but_kin(batch.kin), None
-        if batch.target is not None:
-            batch.target.admitted_by(mask)
-            rows, _ = batch.target.marginals(batch.gram.shape[1])
-        return {"plan": couple(batch.scores(self.temperature, mask), Fixed(rows), Free())}
+        rows, _ = batch.wanted.marginals(batch.gram.shape[1])
+        return {"plan": couple(batch.scores(self.temperature, self.candidates(batch)), Fixed(rows), Free())}
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """Minus the mean logarithm, or the logarithm of the mean, of the positives' probabilities."""
-        target = batch.target or (SameLabel() if batch.labels is not None else Positives()).of(batch)
-        plan = couplings["plan"]
+        target, plan = batch.wanted, couplings["plan"]
         rows = target.row_mass(plan.f)
         log_plan = target.log_entries(plan)
         if self.log_inside:

@@ -191,7 +191,7 @@ class TripletContrastive(_Linear):
         focus on near negatives it collapses to few dimensions.
 
     Cost:
-        One N x M matrix, kept for the gradient.
+        One N x M matrix; the mask alone is kept for the gradient.
 
     Source:
         Ji et al. 2021; Tian 2022 for the family.

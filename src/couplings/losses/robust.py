@@ -175,7 +175,7 @@ class GCARINCE(_QPower, Matched):
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The q-power divergence."""
-        return self._divergence(couplings["plan"], self.wanted(batch))
+        return self._divergence(couplings["plan"], batch.wanted)
 
 
 class GCAUOT(_QPower, Matched):
@@ -247,11 +247,11 @@ class GCAUOT(_QPower, Matched):
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The unbalanced "plan" over positives and negatives."""
-        rows, cols = self.wanted(batch).marginals(batch.gram.shape[1])
+        rows, cols = batch.wanted.marginals(batch.gram.shape[1])
         if cols is not None and not bool((cols > 0).all()):
             cols = None
         plan = couple(
-            self._scores(batch, self.temperature),
+            batch.scores(self.temperature, self.candidates(batch)),
             KL(self.rho1, rows),
             KL(self.rho2, cols),
             sweeps=self.sweeps,
@@ -261,5 +261,5 @@ class GCAUOT(_QPower, Matched):
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """r1 KL + r2 RINCE."""
-        plan, target = couplings["plan"], self.wanted(batch)
+        plan, target = couplings["plan"], batch.wanted
         return self.r1 * target.conditional_divergence(plan) + self.r2 * self._divergence(plan, target)

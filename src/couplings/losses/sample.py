@@ -303,7 +303,8 @@ class RelaxedHCLOT(_TransportedNegatives):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(temperature, reg, tau_plus, _cost(cost, kappa), sweeps, detach_weights, **options)
-        checks.positive("rho", checks.constant("rho", rho))
+        checks.constant("rho", rho)
+        checks.positive("rho", rho)
         self.rho = rho
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:

@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
 
 from .. import checks
-from ..errors import InvalidInput
+from ..errors import InvalidInput, did_you_mean
+from ..masks import Mask
 from ..targets import Pairs, Target, graded
+from .base import Loss
 from .batch import Batch
+from .build import Sides
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Targeted(Loss):
+    """A loss with a target: the call's own, or made of the batch; once a call."""
+
+    takes_target = True
+
+    @abstractmethod
+    def aim(self, batch: Batch) -> Target:
+        """The target where the call gives none."""
+
+    @abstractmethod
+    def candidates(self, batch: Batch) -> Mask:
+        """The mask of the plan: positives and negatives are left."""
+
+    def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
+        """The validated batch of a call, with its target."""
+        batch = super().batch(*views, **sides)
+        if batch.target is None:
+            return replace(batch, target=self.aim(batch))
+        checks.require(batch.domains is None, "target= replaces the domains' target: drop domains= or target=")
+        batch.target.admitted_by(self.candidates(batch))
+        return batch
 
 
 class Wanted(Protocol):
@@ -84,7 +116,7 @@ def resolve_wanted(target: str | Wanted) -> Wanted:
     """The target of that name, or the object itself when it can make one of a batch."""
     known: dict[str, Wanted] = {"positives": Positives(), "labels": SameLabel()}
     if isinstance(target, str):
-        hint = checks.suggestion(target, known)
+        hint = did_you_mean(target, known)
         checks.require(target in known, f"unknown target {target!r}: {hint} (or pass Domains(within, across))")
         return known[target]
     usable = not isinstance(target, type) and callable(getattr(target, "of", None))

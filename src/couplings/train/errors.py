@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
+
+from couplings.errors import did_you_mean
 
 __all__ = ["ConfigError", "DataError", "Interrupted", "did_you_mean", "one_of"]
 
@@ -24,19 +25,6 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(f"interrupted after {step} steps; the weights so far are in {folder}")
         self.folder = folder
         self.step = step
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word: the nearest known ones, or all of them.
-
-    >>> did_you_mean("temperatur", ["temperature", "beta"])
-    "did you mean 'temperature'?"
-    """
-    names = list(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean '{near[0]}'?"
-    return f"known: {', '.join(names)}" if names else "it takes none"
 
 
 def one_of(value: str, known: Iterable[str]) -> str:
