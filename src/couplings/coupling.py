@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from ._storage.grams import pick
 from .errors import NotConverged
 from .precision import full_precision
 from .rules import Rule
-from .scores import Scores
+from .scores import Scores, by_panels
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,65 @@ class Side:
 
     weights: Tensor
     constrained: bool
+
+
+class Potentials(Protocol):
+    """The two potentials: solved already, or when they are asked for."""
+
+    @property
+    def f(self) -> Tensor:
+        """Of the rows, (n,)."""
+        ...
+
+    @property
+    def g(self) -> Tensor:
+        """Of the columns, (m,)."""
+        ...
+
+    def detach(self) -> Potentials:
+        """The same numbers as constants."""
+        ...
+
+    def rows(self, part: slice) -> Potentials:
+        """Of some rows and all columns."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """Potentials as they are."""
+
+    f: Tensor
+    g: Tensor
+
+    def detach(self) -> Solved:
+        """Without their gradient."""
+        return Solved(self.f.detach(), self.g.detach())
+
+    def rows(self, part: slice) -> Solved:
+        """Some of the rows."""
+        return Solved(self.f[part], self.g)
+
+
+@dataclass(frozen=True, eq=False)
+class Deferred:
+    """A row potential that is solved for when it is asked for: what a plan expects of its rows needs none."""
+
+    solve: Callable[[], Tensor]
+    g: Tensor
+
+    @cached_property
+    def f(self) -> Tensor:
+        """Solved now."""
+        return self.solve()
+
+    def detach(self) -> Deferred:
+        """Without its gradient."""
+        return Deferred(lambda: self.f.detach(), self.g.detach())
+
+    def rows(self, part: slice) -> Deferred:
+        """Some of the rows, still not solved."""
+        return Deferred(lambda: self.f[part], self.g)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +104,20 @@ class Coupling:
     """
 
     scores: Scores
-    f: Tensor
-    g: Tensor
+    potentials: Potentials
     rule: Rule
     sides: tuple[Side, Side]
     softness: tuple[Tensor, Tensor]
+
+    @property
+    def f(self) -> Tensor:
+        """Potential of the rows, (n,), dimensionless."""
+        return self.potentials.f
+
+    @property
+    def g(self) -> Tensor:
+        """Potential of the columns, (m,), dimensionless."""
+        return self.potentials.g
 
     @property
     def a(self) -> Tensor:
@@ -68,8 +138,29 @@ class Coupling:
         """The same coupling as a constant."""
         softness = (self.softness[ROWS].detach(), self.softness[COLS].detach())
         scores = self.scores.detach()
-        scores.__dict__["storage"] = Dense(self.scores.storage.logits.detach())  # not computed a second time
-        return replace(self, scores=scores, f=self.f.detach(), g=self.g.detach(), softness=softness)
+        if "storage" in self.scores.__dict__:  # not computed a second time
+            scores.__dict__["storage"] = Dense(self.scores.storage.logits.detach())
+        return replace(self, scores=scores, potentials=self.potentials.detach(), softness=softness)
+
+    def rows(self, part: slice) -> Coupling:
+        """The plan of some rows, with their share of the mass."""
+        side = replace(self.sides[ROWS], weights=self.a[part])
+        scores = self.scores.block(part, slice(None))
+        return replace(self, scores=scores, potentials=self.potentials.rows(part), sides=(side, self.sides[COLS]))
+
+    def per_row(self, fn: Callable[[Coupling, slice], Tensor]) -> Tensor:
+        """fn of the coupling, or of panels of its rows where the matrix is too large; concatenated.
+
+        Each panel is made again for the gradient.
+        """
+        if not self.scores.blocked:
+            return fn(self, slice(0, len(self.a)))
+        _ = self.f  # solved before the first panel, not within it
+        return by_panels(self.scores.panels(), lambda part: fn(self.rows(part), part))
+
+    def over_rows(self, fn: Callable[[Coupling], Tensor]) -> Tensor:
+        """The sum over panels of fn, which sums over rows."""
+        return self.per_row(lambda plan, _: fn(plan)[None]).sum(0)
 
     def log_at(self, i: Tensor, j: Tensor) -> Tensor:
         """log P at pairs (i, j) that the mask admits, any broadcastable index shapes, O(pairs d)."""
@@ -108,12 +199,12 @@ class Coupling:
 
     def row_mass(self) -> Tensor:
         """P 1, (n,)."""
-        return self.a * self._density.sum(1)
+        return self.per_row(lambda plan, _: plan.a * plan._density.sum(1))
 
     def column_mass(self) -> Tensor:
         """P^T 1, (m,): how much mass each column attracts; hubs stand out."""
         with full_precision(self.f.device):
-            return self.a @ self._density
+            return self.over_rows(lambda plan: plan.a @ plan._density)
 
     def marginals(self) -> tuple[Tensor, Tensor]:
         """(row mass, column mass)."""
@@ -122,43 +213,46 @@ class Coupling:
     def apply(self, v: Tensor) -> Tensor:
         """P v for v of shape (m,) or (m, k)."""
         with full_precision(self.f.device):
-            moved = self._density @ v.to(self._density)
+            moved = self.per_row(lambda plan, _: plan._density @ v.to(plan._density))
         return spread(self.a, ROWS) * moved if v.dim() == 2 else self.a * moved
 
     def expect(self, scores: Scores) -> Tensor:
         """E_{P(.|i)}[other logits_ij] for each row, (n,); the mask of the plan decides the pairs."""
+        return self.per_row(lambda plan, part: plan._expect(scores.of_rows(part)))
+
+    def _expect(self, scores: Scores) -> Tensor:
         weights = self.conditional()
         return (weights * torch.where(weights > 0, scores.unmasked(), 0.0)).sum(1)
 
     def log_expect(self, scores: Scores) -> Tensor:
         """log E_{P(.|i)}[exp(other logits_ij)] for each row, (n,): one log-sum-exp of added exponents."""
+        return self.per_row(lambda plan, part: plan._log_expect(scores.of_rows(part)))
+
+    def _log_expect(self, scores: Scores) -> Tensor:
         exponent = self.scores.storage.logits + (self.f[:, None] + self.g)
         weights = self.rule.log_density(exponent) + torch.log(self.b)
         return torch.logsumexp(weights + scores.unmasked(), 1) - torch.logsumexp(weights, 1)
 
     def support_size(self) -> Tensor:
         """How many pairs the mask admits, 0-dim, in the dtype of the scores."""
-        logits = self.scores.storage.logits
-        return (logits > -torch.inf).sum().to(logits.dtype)
+        return self.over_rows(_support)
 
     def dual(self) -> Tensor:
         """sum_ij a_i b_j Phi(f_i + g_j + h_ij) - <a, f> - <b, g>, 0-dim: the dual objective between Fixed sides.
 
         At any potentials it is at least <T, h> - Omega(T) for every plan T with these marginals; equal at the optimum.
         """
-        integral = self.rule.integral(self.scores.storage.logits + (self.f[:, None] + self.g))
-        total = (self.a[:, None] * integral * self.b).sum()
-        return total - (self.a * self.f).sum() - (self.b * self.g).sum()
+        return self.over_rows(_integral) - (self.a * self.f).sum() - (self.b * self.g).sum()
 
     def row_entropy(self) -> Tensor:
         """Entropy of P(.|i) in nats, (n,); its exponential is the effective number of columns of the row."""
-        return _entropy(self.conditional()).sum(1)
+        return self.per_row(lambda plan, _: _entropy(plan.conditional()).sum(1))
 
     def entropy(self) -> Tensor:
         """Entropy of the plan in nats: -sum P log P, P scaled to mass one; zero for a plan without mass."""
-        plan = self.plan()
-        mass = plan.sum()
-        return _entropy(plan / torch.where(mass > 0, mass, 1.0)).sum()
+        mass = self.row_mass().sum()
+        mass = torch.where(mass > 0, mass, 1.0)
+        return self.over_rows(lambda plan: _entropy(plan.plan() / mass).sum())
 
     def top(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """The k heaviest pairs: (mass, row, column), heaviest first."""
@@ -196,6 +290,17 @@ class Coupling:
     def empty_rows(self) -> int:
         """How many rows carry no mass (only with `skip_empty=True`)."""
         return int((self.row_mass() <= 0).sum())
+
+
+def _support(plan: Coupling) -> Tensor:
+    logits = plan.scores.storage.logits
+    return (logits > -torch.inf).sum().to(logits.dtype)
+
+
+def _integral(plan: Coupling) -> Tensor:
+    """sum_ij a_i b_j Phi(f_i + g_j + h_ij)."""
+    integral = plan.rule.integral(plan.scores.storage.logits + (plan.f[:, None] + plan.g))
+    return (plan.a[:, None] * integral * plan.b).sum()
 
 
 def _entropy(p: Tensor) -> Tensor:

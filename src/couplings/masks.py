@@ -15,7 +15,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._storage.choice import slices
 from .checks import require, tensor
+
+Index = Tensor | slice
+"""Rows or columns by index, or a range of them."""
+
+
+_LISTED = 8
+"""Forbidden pairs a row or column that are few enough to be listed."""
+_PANEL = 1 << 22
+"""Entries of a mask that are looked at together."""
 
 
 class Mask(ABC):
@@ -31,8 +41,29 @@ class Mask(ABC):
         """Boolean (n, m): True where a pair may carry no mass."""
 
     @abstractmethod
-    def block(self, rows: Tensor, cols: Tensor) -> Mask:
-        """The mask of a sub-matrix, by row and column indices."""
+    def block(self, rows: Index, cols: Index) -> Mask:
+        """The mask of a sub-matrix, by row and column indices or slices."""
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        """Whether the pairs (i, j) are forbidden; index shapes that broadcast."""
+        return self.forbidden()[i, j]
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether (i, j) is known to be forbidden exactly where (j, i) is."""
+        return False
+
+    def pairs(self, limit: int) -> tuple[Tensor, Tensor] | None:
+        """The forbidden pairs as rows and columns, each once, if there are known to be at most `limit`."""
+        return None
+
+    def row_counts(self) -> Tensor:
+        """How many columns each row may not use, (n,), without the matrix."""
+        n, m = self.shape
+        if (listed := self.pairs(_LISTED * (n + m))) is not None:
+            return torch.bincount(listed[0], minlength=n)
+        every = slice(None)
+        return torch.cat([self.block(part, every).forbidden().sum(1) for part in slices(n, max(1, _PANEL // m))])
 
     def id_masks(self) -> Iterator[SameId]:
         """The id masks whose every pair is forbidden: what exact feasibility is checked on."""
@@ -84,9 +115,31 @@ class SameId(Mask):
         """Boolean (n, m)."""
         return self.rows[:, None] == self.cols[None, :]
 
-    def block(self, rows: Tensor, cols: Tensor) -> Mask:
+    def block(self, rows: Index, cols: Index) -> Mask:
         """The mask of a sub-matrix."""
         return SameId(self.rows[rows], self.cols[cols])
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        """Ids looked up, O(pairs)."""
+        return self.rows[i] == self.cols[j]
+
+    @property
+    def symmetric(self) -> bool:
+        """Where rows and columns have the same ids."""
+        return self.rows is self.cols or torch.equal(self.rows, self.cols)
+
+    def pairs(self, limit: int) -> tuple[Tensor, Tensor] | None:
+        """Rows and columns joined on their ids, O((n + m) log m)."""
+        ids, order = self.cols.sort()
+        first = torch.searchsorted(ids, self.rows)
+        count = torch.searchsorted(ids, self.rows, right=True) - first
+        total = int(count.sum())
+        if total > limit:
+            return None
+        rows = torch.arange(len(count), device=count.device).repeat_interleave(count, output_size=total)
+        before = count.cumsum(0) - count
+        within = torch.arange(total, device=count.device) - before[rows]
+        return rows, order[first[rows] + within]
 
     def id_masks(self) -> Iterator[SameId]:
         """Itself."""
@@ -113,9 +166,13 @@ class GivenMask(Mask):
         """The matrix."""
         return self.matrix
 
-    def block(self, rows: Tensor, cols: Tensor) -> Mask:
+    def block(self, rows: Index, cols: Index) -> Mask:
         """The mask of a sub-matrix."""
         return GivenMask(self.matrix[rows][:, cols])
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        """Entries of the matrix."""
+        return self.matrix[i, j]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +188,27 @@ class _Pair(Mask):
     def shape(self) -> tuple[int, int]:
         return self.first.shape
 
-    def block(self, rows: Tensor, cols: Tensor) -> Mask:
+    def block(self, rows: Index, cols: Index) -> Mask:
         return type(self)(self.first.block(rows, cols), self.second.block(rows, cols))
+
+    @property
+    def symmetric(self) -> bool:
+        return self.first.symmetric and self.second.symmetric
 
 
 class _Either(_Pair):
     def forbidden(self) -> Tensor:
         return self.first.forbidden() | self.second.forbidden()
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        return self.first.at(i, j) | self.second.at(i, j)
+
+    def pairs(self, limit: int) -> tuple[Tensor, Tensor] | None:
+        first, second = self.first.pairs(limit), self.second.pairs(limit)
+        if first is None or second is None:
+            return None
+        fresh = ~self.first.at(*second)  # not listed by the first already
+        return torch.cat([first[0], second[0][fresh]]), torch.cat([first[1], second[1][fresh]])
 
     def id_masks(self) -> Iterator[SameId]:
         yield from self.first.id_masks()
@@ -147,6 +218,16 @@ class _Either(_Pair):
 class _Except(_Pair):
     def forbidden(self) -> Tensor:
         return self.first.forbidden() & ~self.second.forbidden()
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        return self.first.at(i, j) & ~self.second.at(i, j)
+
+    def pairs(self, limit: int) -> tuple[Tensor, Tensor] | None:
+        first = self.first.pairs(limit)
+        if first is None:
+            return None
+        kept = ~self.second.at(*first)
+        return first[0][kept], first[1][kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,5 +241,12 @@ class _Not(Mask):
     def forbidden(self) -> Tensor:
         return ~self.mask.forbidden()
 
-    def block(self, rows: Tensor, cols: Tensor) -> Mask:
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        return ~self.mask.at(i, j)
+
+    @property
+    def symmetric(self) -> bool:
+        return self.mask.symmetric
+
+    def block(self, rows: Index, cols: Index) -> Mask:
         return _Not(self.mask.block(rows, cols))

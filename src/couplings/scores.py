@@ -7,17 +7,20 @@ weight by a kernel: their exponents add), `-scores` flips the sign (CACR's attra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from operator import or_
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from . import checks
+from ._storage.choice import limits, slices
 from ._storage.dense import Dense
-from ._storage.grams import GivenDots, Gram, OwnKeys, SharedKeys
+from ._storage.grams import GivenDots, Gram, Index, OwnKeys, SharedKeys
 from .costs import Cosine, Cost, InnerProduct, is_cost
 from .masks import GivenMask, Mask
 from .precision import at_least_single, full_precision
@@ -44,6 +47,11 @@ class Term:
         if isinstance(self.cost, InnerProduct):  # the one that needs no norms, and the one that most losses use
             return self.scale * dots
         return self.scale * self.cost.score(dots, *norms())
+
+    @property
+    def learns(self) -> bool:
+        """Whether the cost has parameters of its own, which only a whole matrix passes gradients to."""
+        return isinstance(self.cost, torch.nn.Module) and any(p.requires_grad for p in self.cost.parameters())
 
     def detach(self) -> Term:
         """The same numbers as constants."""
@@ -96,7 +104,9 @@ class Scores:
             checks.rows_usable("k", k, zero=not isinstance(cost, Cosine))
             same = q.shape[-1] == k.shape[-1]
             checks.require(same, f"q has {q.shape[-1]} dimensions but k has {k.shape[-1]}: they must agree")
-        gram = OwnKeys(q, k) if k is not None and k.dim() == 3 else SharedKeys(q, q if k is None else k)
+        gram = _gram(q, k)
+        if isinstance(cost, Cosine) and isinstance(gram, SharedKeys) and _large(gram):
+            gram, cost = gram.normalised(), InnerProduct()
         checks.require(gram.shape[0] == len(q), f"k holds keys for {gram.shape[0]} rows but q has {len(q)}")
         self._set(_terms(gram, cost, temperature), temperature, mask)
 
@@ -152,6 +162,27 @@ class Scores:
         scores._set(terms, temperature, mask)
         return scores
 
+    def block(self, rows: Index, cols: Index) -> Scores:
+        """The scores of a sub-matrix, as one matrix whatever its size."""
+        terms = tuple(Term(t.gram.block(rows, cols), t.cost, t.scale) for t in self.terms)
+        part = self._of(terms, self.temperature, None if self.mask is None else self.mask.block(rows, cols))
+        part.__dict__["blocked"] = False
+        return part
+
+    @cached_property
+    def blocked(self) -> bool:
+        """Whether the matrix is too large to be made: verbs then work on panels and tiles."""
+        return all(isinstance(t.gram, SharedKeys) and not t.learns for t in self.terms) and _large(self.terms[0].gram)
+
+    def of_rows(self, part: slice) -> Scores:
+        """The scores of a panel of rows; all of them as they are."""
+        return self if part == slice(0, self.shape[0]) else self.block(part, _ALL)
+
+    def panels(self) -> Iterator[slice]:
+        """Ranges of rows whose logits fit in memory."""
+        n, m = self.shape
+        return slices(n, max(1, limits(self.device).panel // m))
+
     def masked(self, mask: Mask) -> Scores:
         """The same scores with more pairs forbidden."""
         return self._of(self.terms, self.temperature, mask if self.mask is None else self.mask | mask)
@@ -204,6 +235,8 @@ class Scores:
 
         `offset` is a number or a vector (n,).
         """
+        if self.blocked:
+            return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))
         offset = offset[:, None] if isinstance(offset, Tensor) and offset.dim() else offset
         logits = self.storage.logits
         admitted = logits > -torch.inf
@@ -216,11 +249,36 @@ class Scores:
 
     @cached_property
     def storage(self) -> Dense:
-        """The logits behind the verbs that solvers use."""
+        """All logits as one matrix."""
         logits = self.unmasked()
         if self.mask is not None:
             logits = logits.masked_fill_(self.mask.forbidden(), -torch.inf)  # a term's logits are its own tensor
         return Dense(logits)
+
+
+_ALL = slice(None)
+
+
+def _rows_of(vector: float | Tensor, rows: slice) -> float | Tensor:
+    return vector[rows] if isinstance(vector, Tensor) and vector.dim() else vector
+
+
+def by_panels(panels: Iterable[slice], fn: Callable[[slice], Tensor]) -> Tensor:
+    """fn of each range of rows, concatenated; for the gradient a panel is made again, so that one at a time is held."""
+    if not torch.is_grad_enabled():
+        return torch.cat([fn(part) for part in panels])
+    again = partial(checkpoint, fn, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([cast(Tensor, again(part)) for part in panels])
+
+
+def _gram(q: Tensor, k: Tensor | None) -> Gram:
+    if k is not None and k.dim() == 3:
+        return OwnKeys(q, k)
+    return SharedKeys(q, q if k is None else k)
+
+
+def _large(gram: Gram) -> bool:
+    return gram.shape[0] * gram.shape[1] > limits(gram.device).dense
 
 
 def _terms(gram: Gram, cost: Cost, temperature: float | Tensor) -> tuple[Term, ...]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from . import checks, feasibility
 from ._storage.adjoint import Update, adjoint_of
 from ._storage.dense import COLS, ROWS, Dense
-from .coupling import Coupling, Side
+from .coupling import Coupling, Side, Solved
 from .errors import InvalidInput, warn
 from .marginals import Fixed, Free, Marginal
 from .masks import GivenMask
@@ -104,7 +104,7 @@ def couple(
         )
         softness = rows.softness(scores.temperature, like), cols.softness(scores.temperature, like)
         f, g = _Solve.apply(problem, *softness, *scores.storage.leaves)
-    return Coupling(scores, f, g, rule, problem.sides, softness)
+    return Coupling(scores, Solved(f, g), rule, problem.sides, softness)
 
 
 @dataclass(frozen=True, eq=False)

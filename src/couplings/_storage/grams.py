@@ -13,6 +13,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .choice import limits
+
+
+Index = Tensor | slice
+"""Rows or columns by index, or a range of them."""
+
 
 class Gram(ABC):
     """Dot products of n rows with m columns."""
@@ -54,8 +60,8 @@ class Gram(ABC):
         """Both squared norms at the pairs (i, j)."""
 
     @abstractmethod
-    def block(self, rows: Tensor, cols: Tensor) -> Gram:
-        """The gram of a sub-matrix."""
+    def block(self, rows: Index, cols: Index) -> Gram:
+        """The gram of a sub-matrix, by indices or slices."""
 
     @abstractmethod
     def gather(self, columns: Tensor) -> Gram:
@@ -72,16 +78,22 @@ def pick(z: Tensor, index: Tensor) -> Tensor:
     return z.index_select(0, index.flatten()).reshape(index.shape + z.shape[1:])
 
 
+def _part(z: Tensor, index: Index) -> Tensor:
+    """Rows by index, or a range of them as a view."""
+    return z[index] if isinstance(index, slice) else pick(z, index)
+
+
 def _sq(z: Tensor) -> Tensor:
     return (z * z).sum(-1)
 
 
 @dataclass(frozen=True, eq=False)
 class SharedKeys(Gram):
-    """Rows q (n, d) against keys k (m, d)."""
+    """Rows q (n, d) against keys k (m, d); `unit` when all are known to have norm one."""
 
     q: Tensor
     k: Tensor
+    unit: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -116,13 +128,41 @@ class SharedKeys(Gram):
         """O(pairs d)."""
         return _sq(pick(self.q, i)), _sq(pick(self.k, j))
 
-    def block(self, rows: Tensor, cols: Tensor) -> Gram:
+    def block(self, rows: Index, cols: Index) -> Gram:
         """Rows and keys picked by index."""
-        return SharedKeys(pick(self.q, rows), pick(self.k, cols))
+        return SharedKeys(_part(self.q, rows), _part(self.k, cols), self.unit)
 
     def gather(self, columns: Tensor) -> Gram:
         """Keys picked for each row."""
         return OwnKeys(self.q, pick(self.k, columns))
+
+    def detach(self) -> Gram:
+        """Embeddings as constants; dot products are shared where they are one matrix."""
+        q = self.q.detach()
+        if self.shape[0] * self.shape[1] <= limits(self.device).dense:
+            self.dots  # noqa: B018  computed now, so that both use it
+        constant = SharedKeys(q, q if self.k is self.q else self.k.detach(), self.unit)
+        for known in ("dots", "norms"):
+            if known in self.__dict__:
+                constant.__dict__[known] = _detached(self.__dict__[known])
+        return constant
+
+    def normalised(self) -> SharedKeys:
+        """Rows and keys at unit norm."""
+        q = torch.nn.functional.normalize(self.q, dim=1)
+        return SharedKeys(q, q if self.k is self.q else torch.nn.functional.normalize(self.k, dim=1), unit=True)
+
+    def shares_dots(self, other: Gram) -> bool:
+        """Whether the other's dot products are these very numbers, gradients aside."""
+        return isinstance(other, SharedKeys) and _same(self.q, other.q) and _same(self.k, other.k)
+
+
+def _detached(known: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    return known.detach() if isinstance(known, Tensor) else tuple(v.detach() for v in known)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +206,9 @@ class OwnKeys(Gram):
         """O(pairs d)."""
         return _sq(pick(self.q, i)), _sq(self.k[i, j])
 
-    def block(self, rows: Tensor, cols: Tensor) -> Gram:
+    def block(self, rows: Index, cols: Index) -> Gram:
         """Rows and key positions picked by index."""
-        return OwnKeys(self.q[rows], self.k[rows][:, cols])
+        return OwnKeys(_part(self.q, rows), _part(self.k, rows)[:, cols])
 
     def gather(self, columns: Tensor) -> Gram:
         """Key positions picked for each row."""
@@ -219,7 +259,7 @@ class GivenDots(Gram):
         q_sq, k_sq = (v.expand(self.shape) for v in self.norms)
         return q_sq[i, j], k_sq[i, j]
 
-    def block(self, rows: Tensor, cols: Tensor) -> Gram:
+    def block(self, rows: Index, cols: Index) -> Gram:
         """Rows and columns picked by index."""
         q_sq, k_sq = (v.expand(self.shape)[rows][:, cols] for v in self.norms)
         return GivenDots(self.matrix[rows][:, cols], q_sq, k_sq, self.own_columns)

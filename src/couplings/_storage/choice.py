@@ -1,0 +1,86 @@
+"""How scores are stored: one matrix, a kernel kept for many sweeps, or tiles made again; by size, device and memory.
+
+Up to `dense` entries one matrix is the fastest and nothing else is worth its loop. Above, pairs are made tile by tile,
+and a kernel that many sweeps read is kept where it fits the memory budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+import torch
+
+from .. import checks
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes at which the storage changes.
+
+    Attributes:
+        dense: entries (rows times columns) up to which scores are one matrix.
+        tile: rows and columns of a tile: it and its exponentials fit the L2 cache of a core, or keep a GPU busy.
+        panel: entries of a panel, some rows against all columns.
+        budget: bytes that a kernel may take.
+    """
+
+    dense: int
+    tile: int
+    panel: int
+    budget: int
+
+
+_CPU = Limits(dense=1 << 18, tile=512, panel=1 << 21, budget=256 * _MIB)
+_ACCELERATOR = Limits(dense=1 << 22, tile=8192, panel=1 << 26, budget=2048 * _MIB)
+_budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
+_limits: ContextVar[Limits | None] = ContextVar("limits", default=None)
+
+
+def limits(device: torch.device) -> Limits:
+    """The limits on a device, with the memory budget that was set."""
+    fixed = _limits.get()
+    if fixed is not None:
+        return fixed
+    usual = _CPU if device.type == "cpu" else _ACCELERATOR
+    budget = _budget.get()
+    return usual if budget is None else replace(usual, budget=budget)
+
+
+def set_memory_budget(size: int | None) -> None:
+    """Bytes that a coupling of many sweeps may take to keep its kernel, n m numbers; above, it is made again each sweep.
+
+    By default (None) 256 MiB on a CPU and 2 GiB on an accelerator. Losses without sweeps never need it. Only time
+    depends on it, not the result.
+
+    Raises:
+        InvalidInput: a negative or fractional number.
+
+    Example:
+        >>> import couplings
+        >>> couplings.set_memory_budget(64 * 2**20)
+        >>> couplings.set_memory_budget(None)
+    """
+    if size is not None:
+        checks.count("size", size)
+    _budget.set(size)
+
+
+@contextmanager
+def limited(**changes: int) -> Iterator[None]:
+    """Other limits for a while, on every device: how tests reach all storages at small sizes."""
+    token = _limits.set(replace(_limits.get() or _CPU, **changes))
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
+def slices(size: int, step: int) -> Iterator[slice]:
+    """Consecutive ranges of at most `step`."""
+    for start in range(0, size, step):
+        yield slice(start, min(start + step, size))

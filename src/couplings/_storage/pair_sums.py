@@ -1,0 +1,180 @@
+r"""Sums of functions of dot products over tiles that are made, used and forgotten: the engine of large batches.
+
+    x_ij = lead <q_i, k_j>,    R_ci = sum_j phi_c(x_ij),    C_cj = sum_i phi_c(x_ij)     over the admissible pairs
+
+Forward: one product a tile, the functions in place, row and column sums. Backward: with cotangents Rbar, Cbar
+
+    dL/dx_ij = sum_c (Rbar_ci + Cbar_cj) phi_c'(x_ij)
+
+so each tile is made again, turned into that weight and multiplied once each way: dL/dq = lead W k, dL/dk = lead W^T q.
+With q = k and a symmetric mask a tile above the diagonal serves its transpose too (its column sums are rows of the
+transpose), which halves all of it. Memory: O((n + m) d) and a few tiles. Nothing is kept for the gradient but q and k.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from .forbidden import Forbidden
+from .tiling import Tile, Tiling
+
+Weigh = Callable[[int, Tensor], Tensor]
+"""weigh(c, values): multiplies a tile in place by the cotangents Rbar_ci + Cbar_cj of function c."""
+
+
+class PairFunctions(ABC):
+    """A few functions phi_c of one dot product, elementwise, and how cotangents of their sums come back to it.
+
+    Attributes:
+        count: how many functions.
+        leaves: tensors, beside the dot products, that the functions depend on and that carry gradient.
+    """
+
+    count: int
+    leaves: tuple[Tensor, ...] = ()
+
+    def dtype(self, x: torch.dtype) -> torch.dtype:
+        """In which the functions are computed and summed."""
+        return x
+
+    @abstractmethod
+    def values(self, x: Tensor, scratch: Scratch) -> Sequence[Tensor]:
+        """The tiles phi_c(x); may write over x."""
+
+    @abstractmethod
+    def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """dL/dx of a tile (may write over x), and its contribution to the gradients of the leaves."""
+
+    def with_leaves(self, *leaves: Tensor) -> PairFunctions:
+        """The same functions over other leaves."""
+        return self
+
+
+class Scratch:
+    """Memory of tiles, taken once and used again for every tile."""
+
+    def __init__(self, like: Tensor, side: int) -> None:
+        self._like, self._size = like, side * side
+        self._held: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def tile(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        """A contiguous tile with whatever it holds."""
+        key = name, dtype
+        if key not in self._held:
+            self._held[key] = self._like.new_empty(self._size, dtype=dtype)
+        rows, cols = shape
+        return self._held[key][: rows * cols].view(rows, cols)
+
+    def copy(self, name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """A tile with the numbers of x."""
+        return self.tile(name, (x.shape[0], x.shape[1]), dtype).copy_(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Which tiles are visited, what the mask takes out of them, and whether column sums are wanted.
+
+    In a triangle the column sums of a tile are row sums of its transpose, so C is added to R.
+    """
+
+    tiling: Tiling
+    forbidden: Forbidden
+    columns: bool = False
+
+
+def pair_sums(
+    functions: PairFunctions, layout: Layout, q: Tensor, k: Tensor, lead: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """(R, C), shapes (count, n) and (count, m); C is empty (count, 0) unless the layout asks for it.
+
+    `lead` may be a 0-dim tensor with gradient.
+    """
+    scale = lead.to(q) if isinstance(lead, Tensor) else q.new_tensor(lead)
+    return cast(tuple[Tensor, Tensor], _PairSums.apply(functions, layout, q, k, scale, *functions.leaves))
+
+
+class _PairSums(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, functions: PairFunctions, layout: Layout, q: Tensor, k: Tensor, lead: Tensor, *leaves: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.functions, ctx.layout = functions, layout
+        ctx.save_for_backward(q, k, lead, *leaves)
+        return _Pass(functions.with_leaves(*leaves), layout, q, k, lead).sums()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, rows: Tensor, cols: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, lead, *leaves = ctx.saved_tensors
+        run = _Pass(ctx.functions.with_leaves(*leaves), ctx.layout, q, k, lead)
+        return None, None, *run.gradients(rows, cols, ctx.needs_input_grad[2:])
+
+
+class _Pass:
+    """One visit of all tiles."""
+
+    def __init__(self, functions: PairFunctions, layout: Layout, q: Tensor, k: Tensor, lead: Tensor) -> None:
+        self.functions, self.layout, self.tiling = functions, layout, layout.tiling
+        self.q, self.k, self.lead = q, k, lead
+        self.scaled = q * self.lead
+        self.scratch = Scratch(q, self.tiling.side)
+
+    def dots(self, tile: Tile) -> Tensor:
+        """lead <q_i, k_j> of a tile."""
+        out = self.scratch.tile("dots", tile.shape, self.q.dtype)
+        return torch.mm(self.scaled[tile.rows], self.k[tile.cols].T, out=out)
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Row sums and column sums."""
+        tiling, count = self.tiling, self.functions.count
+        dtype = self.functions.dtype(self.q.dtype)
+        rows = self.q.new_zeros((count, tiling.n), dtype=dtype)
+        mirrored = tiling.triangle
+        cols = rows if mirrored else rows.new_zeros((count, tiling.m if self.layout.columns else 0))
+        for tile in tiling:
+            both = self.layout.columns or (mirrored and not tile.diagonal)
+            for c, values in enumerate(self.functions.values(self.dots(tile), self.scratch)):
+                self.layout.forbidden.zero_(values, tile)
+                rows[c, tile.rows] += values.sum(1)
+                if both:
+                    cols[c, tile.cols] += values.sum(0)
+        return rows, rows.new_zeros((count, 0)) if mirrored else cols
+
+    def gradients(self, rows: Tensor, cols: Tensor, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        """dL/d(q, k, lead, leaves) from the cotangents of both sums."""
+        triangle = self.tiling.triangle
+        to_q = torch.zeros_like(self.q)
+        to_k = to_q if triangle else torch.zeros_like(self.k)
+        to_leaves = [torch.zeros_like(leaf) for leaf in self.functions.leaves]
+        cols = rows if triangle else cols
+        for tile in self.tiling:
+            pulled, given = self.functions.pull(self.dots(tile), self._weigh(tile, rows, cols), self.scratch)
+            weights = pulled.to(self.q.dtype)
+            twice = triangle and tile.diagonal  # both orders of a pair are in the tile, and in the weights of each
+            if needed[0] or needed[2]:
+                to_q[tile.rows].addmm_(weights, self.k[tile.cols])
+            if needed[1] and not twice:
+                to_k[tile.cols].addmm_(weights.T, self.q[tile.rows])
+            for total, part in zip(to_leaves, given, strict=True):
+                total += part / 2 if twice else part
+        to_lead = (to_q * self.q).sum() / (2 if triangle else 1) if needed[2] else None
+        return to_q.mul_(self.lead), None if triangle else to_k.mul_(self.lead), to_lead, *to_leaves
+
+    def _weigh(self, tile: Tile, rows: Tensor, cols: Tensor) -> Weigh:
+        """Multiplies by Rbar + Cbar; in a triangle by both rows' cotangents, once on the diagonal for both."""
+
+        def weigh(c: int, values: Tensor) -> Tensor:
+            self.layout.forbidden.zero_(values, tile)
+            down = rows[c, tile.rows][:, None]
+            if not cols.shape[1]:
+                return values.mul_(down)
+            total = self.scratch.tile("weights", tile.shape, values.dtype)
+            return values.mul_(torch.add(down, cols[c, tile.cols], out=total))
+
+        return weigh
