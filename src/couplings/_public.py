@@ -49,6 +49,7 @@ from .rules import Entropic, Power, Quadratic, Rule
 from .scores import Scores
 from .solve import couple
 from .targets import Given, Pairs, Target
+from .two_pass import TwoPass
 
 __all__ = [
     "CACR",
@@ -116,6 +117,7 @@ __all__ = [
     "Target",
     "Triplet",
     "TripletContrastive",
+    "TwoPass",
     "couple",
     "set_checks",
 ]

@@ -51,6 +51,7 @@ class TrainOptions:
         output: The run's folder, new or empty [default: runs/DATA-LOSS-seedSEED].
         steps: Training steps.
         batch_size: Images a step; each is seen in all its views.
+        micro_batch: Images encoded at a time, in two passes, where a batch does not fit [default: all].
         encoder: small-cnn, resnet18, resnet50, small-alexnet or timm:NAME.
         precision: 32-true, bf16-mixed, 16-mixed or 64-true.
         limit: Train on a seeded subset of that many images.
@@ -67,6 +68,7 @@ class TrainOptions:
     output: Path | None = None
     steps: Whole | None = None
     batch_size: Whole | None = None
+    micro_batch: Whole | None = None
     encoder: str | None = None
     precision: str | None = None
     limit: Whole | None = None
@@ -88,6 +90,7 @@ class TrainOptions:
             ("--limit", "data.limit", self.limit),
             ("--steps", "steps", self.steps),
             ("--batch-size", "batch_size", self.batch_size),
+            ("--micro-batch", "micro_batch", self.micro_batch),
             ("--encoder", "encoder.name", self.encoder),
             ("--precision", "precision", self.precision),
             ("--seed", "seed", self.seed),
@@ -153,3 +156,35 @@ def demo(*, output: Path = Path("runs/demo"), seeds: Whole = 2, steps: Whole | N
     from couplings.cli.commands import demo_command
 
     demo_command(output, seeds, steps)
+
+
+@app.command
+def bench(
+    *names: str,
+    output: Path = Path("runs/bench"),
+    quick: Annotated[bool, Parameter(negative=())] = False,
+    repeats: Whole | None = None,
+    budget: float | None = None,
+    device: str = "cpu",
+    docs: Path | None = None,
+    list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
+) -> None:
+    """Measure time and memory of the losses beside what others use, in turns; ten to fifteen minutes on two cores.
+
+    Args:
+        names: What to measure, BENCH or BENCH/WORK [default: all but those that --list marks].
+        output: Folder of the numbers, the tables and the figures.
+        quick: Small sizes and few rounds: about a minute.
+        repeats: Rounds a row at most [default: 25].
+        budget: Seconds a row is timed, after its first rounds [default: 8].
+        device: cpu or cuda.
+        docs: A page whose tables are replaced by those measured; its figures go into images beside it.
+        list_: List all benches and their works, and measure nothing.
+    """
+    say(f"couplings {__version__}: {'benches' if list_ else 'measuring time and memory'}.")
+    from couplings.cli.bench import bench_command, list_benches
+
+    if list_:
+        list_benches()
+    else:
+        bench_command(names, output, quick=quick, repeats=repeats, budget=budget, device=device, docs=docs)

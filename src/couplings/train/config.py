@@ -237,7 +237,16 @@ class EvaluationConfig(Settings):
 
 
 class RunConfig(Settings):
-    """Everything that decides a run."""
+    """Everything that decides a run.
+
+    Attributes:
+        batch_size: images of a step, each in all its views.
+        micro_batch: images that the encoder holds at a time, each in all its views: two passes (GradCache, see
+            :class:`couplings.TwoPass`), for a batch whose activations do not fit. None encodes the batch in one pass.
+        steps: of training.
+        log_every: steps between two records of the loss.
+        diagnose_every: steps between two records of alignment, uniformity, plan entropy and effective rank.
+    """
 
     data: DataConfig = DataConfig()
     views: ViewsConfig = ViewsConfig()
@@ -247,11 +256,21 @@ class RunConfig(Settings):
     optimiser: OptimiserConfig = OptimiserConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     batch_size: Annotated[int, Field(ge=2)] = 128
+    micro_batch: PositiveInt | None = None
     steps: PositiveInt = 250
     precision: Precision = "32-true"
     seed: Seed = 0
     log_every: PositiveInt = 10
     diagnose_every: PositiveInt = 50
+
+    @model_validator(mode="after")
+    def _micro_batch_fits(self) -> Self:
+        if self.micro_batch is not None and self.micro_batch > self.batch_size:
+            raise ValueError(
+                f"micro_batch: {self.micro_batch} is more than batch_size, {self.batch_size}; "
+                "lower it, or leave it out to encode the batch in one pass"
+            )
+        return self
 
 
 def with_overrides(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:

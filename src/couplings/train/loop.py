@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from couplings.train.records import Observer, Plan, Silent, StepRecord
 from couplings.train.run import Run, build_model, describe_run
 from couplings.train.sources import load
 from couplings.train.views import Views
+from couplings.two_pass import TwoPass
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["Observer", "Plan", "Silent", "StepRecord", "train"]
 
 
+_Encode = Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
+"""From views of the same images to their features and their projections, view by view."""
+
+
 @dataclass
 class _Trainer:
     """The moving parts of one run."""
@@ -43,6 +49,7 @@ class _Trainer:
     config: RunConfig
     fabric: Fabric
     model: Any  # Fabric's wrapper of a Model
+    encode: _Encode
     optimiser: Any
     schedule: LRScheduler
     loss: Loss
@@ -65,22 +72,21 @@ class _Trainer:
 
     def _guarded_step(self, chosen: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         try:
-            return self.step(self.model, self.optimiser, chosen)
+            return self.step(self.encode, self.optimiser, chosen)
         except InvalidInput as error:
             if self.done == 0:
                 raise
             raise _diverged(self.done + 1, str(error)) from None
 
-    def step(self, model: Any, optimiser: Any, chosen: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def step(self, encode: _Encode, optimiser: Any, chosen: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """One update; returns the loss, the features and the projections of each view."""
-        views = self.views(self.images[chosen], self.generator)
-        features, projected = model(torch.cat(views))
-        projections = projected.chunk(len(views))
+        # Views are small beside activations: drawn at once, they do not depend on the micro-batch.
+        features, projections = encode(*self.views(self.images[chosen], self.generator))
         value = self.loss(*projections)
         optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(value)
         optimiser.step()
-        return value.detach(), features.detach(), tuple(part.detach() for part in projections)
+        return value.detach(), torch.cat(features).detach(), tuple(part.detach() for part in projections)
 
     def _record(self, lr: float, value: Tensor, features: Tensor, projections: tuple[Tensor, ...]) -> StepRecord:
         step, last = self.done, self.done == self.config.steps
@@ -96,6 +102,16 @@ class _Trainer:
         now, images = time.perf_counter(), (self.done - self.clocked) * self.config.batch_size
         elapsed, self.clock, self.clocked = now - self.clock, now, self.done
         return images / elapsed
+
+
+def _encoder_of(model: Any, config: RunConfig) -> _Encode:
+    encode = partial(_encode, model)
+    return encode if config.micro_batch is None else TwoPass(encode, config.micro_batch)
+
+
+def _encode(model: Any, *views: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    features, projected = model(torch.cat(views))
+    return features.chunk(len(views)), projected.chunk(len(views))
 
 
 def _finite(value: Tensor, step: int) -> float:
@@ -151,6 +167,7 @@ def _prepare(config: RunConfig, data: Dataset) -> _Trainer:
         config=config,
         fabric=fabric,
         model=model,
+        encode=_encoder_of(model, config),
         optimiser=optimiser,
         schedule=_schedule(optimiser, config.optimiser, config.steps),
         loss=loss,
@@ -167,12 +184,13 @@ def _seconds_per_step(trainer: _Trainer) -> float:
     plain: Model = copy.deepcopy(trainer.model.module)
     # Without a learning rate the weights stay put, however large the real one.
     model, optimiser = trainer.fabric.setup(plain, AdamW(plain.parameters(), lr=0.0))
+    encode = _encoder_of(model, trainer.config)
     order = batches(len(trainer.images), trainer.config.batch_size, rehearsal.generator)
     times: list[float] = []
     # The first step allocates; a slow model is judged by it all the same.
     while len(times) < 4 and sum(times) < 5:
         start = time.perf_counter()
-        rehearsal.step(model, optimiser, next(order))[0].item()
+        rehearsal.step(encode, optimiser, next(order))[0].item()
         times.append(time.perf_counter() - start)
     return min(times)
 
