@@ -81,6 +81,11 @@ class Contender:
         """Whether its package can be imported."""
         return not self.package or find_spec(self.package) is not None
 
+    @property
+    def whole(self) -> bool:
+        """Whether its call is the work itself, not a share of it: only then does its memory say anything."""
+        return self.share is _whole
+
 
 class Quantity(Enum):
     """What a goal is about."""

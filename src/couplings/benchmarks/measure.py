@@ -1,0 +1,131 @@
+"""Runs works: memory first, each contender in a process of its own; then times, in turns, in this one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from couplings.errors import CouplingWarning
+
+from .memory import Footprint, available, footprint
+from .result import Cell, Row
+from .timing import Pace, clock_of, in_turns
+from .work import Call, Contender, NotComparable, Size, Work
+
+__all__ = ["Plan", "measured"]
+
+_SHARE_OF_MEMORY = 0.7
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure.
+
+    Attributes:
+        pace: rounds and seconds a row.
+        device: where.
+        largest: rows above which a size is left out; a work with none left is run at this many. None for no bound.
+        longest: seconds a call may take at most, beside the work's own limit.
+    """
+
+    pace: Pace = field(default_factory=Pace)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    largest: int | None = None
+    longest: float = float("inf")
+
+    @classmethod
+    def quick(cls, device: torch.device) -> Plan:
+        """A look at everything, small."""
+        return cls(Pace(seconds=0.3, repeats=5), device, largest=1024, longest=2.0)
+
+    def sizes(self, work: Work) -> tuple[Size, ...]:
+        """The sizes that are run."""
+        if self.largest is None:
+            return work.sizes
+        largest = self.largest
+        return tuple(dict.fromkeys(replace(size, rows=min(size.rows, largest)) for size in work.sizes))
+
+
+class _Expected:
+    """What a call at a larger size would take, from the last smaller one."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, int, int], tuple[int, Footprint]] = {}
+
+    def learn(self, contender: Contender, size: Size, seen: Footprint) -> None:
+        self._last[contender.name, size.dim, size.sweeps] = size.rows, seen
+
+    def refuse(self, contender: Contender, size: Size, limit: float, memory: float) -> None:
+        """Raise `NotComparable` if it would take too long or too much."""
+        known = self._last.get((contender.name, size.dim, size.sweeps))
+        if known is None:
+            return
+        rows, seen = known
+        factor = (size.rows / rows) ** contender.order
+        if factor * seen.seconds > limit:
+            raise NotComparable(f"left out: about {factor * seen.seconds:,.0f} s a call, above {limit:,.0f} s")
+        if factor * seen.growth > memory:
+            raise NotComparable(f"left out: about {factor * seen.growth / 1e9:,.0f} GB of memory")
+
+
+def measured(work: Work, plan: Plan) -> Iterator[Row]:
+    """The rows of a work, size by size."""
+    expected = _Expected()
+    for size in plan.sizes(work):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CouplingWarning)
+            yield _row(work, size, plan, expected)
+
+
+def _row(work: Work, size: Size, plan: Plan, expected: _Expected) -> Row:
+    limit = min(work.limit, plan.longest)
+    cells = [_looked_at(work, contender, size, plan.device, limit, expected) for contender in work.contenders]
+    cells = _timed(work.contenders, cells, size, plan)
+    for contender, cell in zip(work.contenders, cells, strict=True):
+        if cell.time is not None:
+            seconds = cell.time.median / contender.share(size)
+            expected.learn(contender, size, Footprint(cell.growth or 0, seconds))  # a first call is slower
+    return Row(work.name, work.what, size, tuple(cells), work.goals, work.unit, work.units(size))
+
+
+def _looked_at(
+    work: Work, contender: Contender, size: Size, device: torch.device, limit: float, expected: _Expected
+) -> Cell:
+    """The contender's memory, or why it cannot take part."""
+    if not contender.installed:
+        return Cell(contender.name, note="not installed: pip install 'couplings[bench]'")
+    try:
+        expected.refuse(contender, size, limit, _SHARE_OF_MEMORY * available(device))
+        if not (work.memory and contender.whole):
+            return Cell(contender.name)
+        seen = footprint(contender.make, size, device, 2 * limit + _STARTING)
+    except NotComparable as reason:
+        return Cell(contender.name, note=str(reason))
+    expected.learn(contender, size, seen)
+    if seen.seconds > limit:
+        return Cell(contender.name, growth=seen.growth, note=f"one call took {seen.seconds:.0f} s, above {limit:.0f} s")
+    return Cell(contender.name, growth=seen.growth)
+
+
+_STARTING = 120.0
+"""Seconds that imports and inputs may take in a process of its own."""
+
+
+def _timed(contenders: Sequence[Contender], cells: Sequence[Cell], size: Size, plan: Plan) -> list[Cell]:
+    """The cells with seconds for those that have no note yet."""
+    done, calls = list(cells), dict[int, Call]()
+    for k, contender in enumerate(contenders):
+        try:
+            if not done[k].note:
+                calls[k] = contender.make(size, plan.device)
+        except NotComparable as reason:
+            done[k] = replace(done[k], note=str(reason))
+    if calls:
+        times = in_turns(list(calls.values()), plan.pace, clock_of(plan.device))
+        for k, seconds in zip(calls, times, strict=True):
+            share = contenders[k].share(size)
+            done[k] = replace(done[k], seconds=tuple(share * s for s in seconds))
+    return done

@@ -1,0 +1,74 @@
+"""The whole command: all works of the chosen suites, then tables, figures and numbers in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from couplings.files import named, write_bytes
+
+from .growth import curves
+from .machine import described
+from .measure import Plan, measured
+from .result import Report, Row, Section
+from .suites import Suite
+from .tables import GROWTH, markdown
+from .work import Work
+
+__all__ = ["Chosen", "OnRow", "rows_in", "run", "write"]
+
+Chosen = Sequence[tuple[Suite, Sequence[Work]]]
+OnRow = Callable[[Row], None]
+
+
+def rows_in(suites: Chosen, plan: Plan) -> int:
+    """How many rows will be measured."""
+    return sum(len(plan.sizes(work)) for _, works in suites for work in works)
+
+
+def run(suites: Chosen, plan: Plan, on_row: OnRow, quick: bool) -> Report:
+    """Measure everything; `on_row` hears of each row."""
+    start = time.perf_counter()
+    machine = described(plan.device, plan.pace)
+    sections = tuple(Section(suite.name, suite.title, tuple(_told(works, plan, on_row))) for suite, works in suites)
+    return Report(machine, sections, time.perf_counter() - start, quick)
+
+
+def _told(works: Sequence[Work], plan: Plan, on_row: OnRow) -> Iterator[Row]:
+    for work in works:
+        for row in measured(work, plan):
+            on_row(row)
+            yield row
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """Numbers, tables and figures; the files that were written."""
+    with named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    numbers, words = folder / "results.json", folder / "results.md"
+    write_bytes(numbers, report.json().encode())
+    write_bytes(words, _page(report).encode())
+    return [numbers, words, *draw(report, folder)]
+
+
+def draw(report: Report, folder: Path, prefix: str = "") -> list[Path]:
+    """The figures that the report has numbers for."""
+    from .figures import draw_growth, draw_ratios
+
+    written = []
+    compared = [row for section in report.sections if section.name != GROWTH for row in section.rows]
+    if any(row.paired(peer) for row in compared for peer in row.peers):
+        written.append(folder / f"{prefix}ratios.png")
+        draw_ratios(written[-1], compared)
+    grown = [curve for section in report.sections if section.name == GROWTH for curve in curves(section.rows)]
+    if any(curve.times for curve in grown):
+        written.append(folder / f"{prefix}growth.png")
+        draw_growth(written[-1], grown)
+    return written
+
+
+def _page(report: Report) -> str:
+    parts = ["# Measurements", report.machine.line]
+    parts += [f"## {section.title}\n\n{markdown(section)}" for section in report.sections]
+    return "\n\n".join(parts) + "\n"
