@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from couplings.report.style import BLUE, INK, PALETTE, QUIET, VERMILION, canvas, grid
 
@@ -29,6 +31,7 @@ def draw_ratios(path: Path, rows: Sequence[Row]) -> None:
         axes.set_ylim(-0.7, len(pairs) - 0.3)
         axes.axvline(1, color=INK, linewidth=1)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.set_xlabel("ratio of times; bar: quartiles of the rounds; |: to be reached")
         grid(axes, "x")
 
@@ -46,18 +49,33 @@ def _draw_pair(axes: Axes, height: int, row: Row, peer: Cell) -> None:
 
 
 def draw_growth(path: Path, curves: Sequence[Curve]) -> None:
-    """Seconds and bytes over the rows, both on logarithmic axes."""
+    """Seconds and bytes over the rows, both on logarithmic axes: a colour a work, a stroke a dimension."""
+    colours = dict(zip(dict.fromkeys(_kind(curve) for curve in curves), cycle(PALETTE)))
+    strokes = dict(zip(sorted({curve.dim for curve in curves}), cycle(_DASHES)))
     with canvas(path, (11, 5.2), "How cost grows with the batch") as figure:
-        for axes, unit in zip(figure.subplots(1, 2), ("seconds", "bytes of peak growth"), strict=True):
-            for k, curve in enumerate(curves):
-                points = curve.times if unit == "seconds" else curve.growths
-                style = _DASHES[k // len(PALETTE) % len(_DASHES)]
-                axes.loglog(*_columns(points), style, marker=".", color=PALETTE[k % len(PALETTE)], label=curve.label)
-            axes.set_xlabel("rows, 2n")
-            axes.set_title(unit)
-            axes.set_xscale("log", base=2)
-            grid(axes, "both")
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+        left, right = figure.subplots(1, 2)
+        for curve in curves:
+            style = {"color": colours[_kind(curve)], "linestyle": strokes[curve.dim], "label": curve.label}
+            left.plot(*_columns(curve.times), marker=".", **style)
+            right.plot(*_columns([(n, y / 1e6) for n, y in curve.growths]), marker=".", **style)
+        for axes, unit in ((left, "seconds"), (right, "peak growth, MB")):
+            _logarithmic(axes, unit)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+
+
+def _kind(curve: Curve) -> tuple[str, int]:
+    return (curve.what if curve.ours else curve.name), curve.sweeps
+
+
+def _logarithmic(axes: Axes, title: str) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.tick_params(axis="x", rotation=45)
+    axes.set_xlabel("rows, 2n")
+    axes.set_title(title)
+    grid(axes, "both")
 
 
 def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
 import torch
@@ -41,9 +42,7 @@ def footprint(make: Make, size: Size, device: torch.device, limit: float) -> Foo
     Raises:
         NotComparable: it ran out of memory, took longer than `limit` seconds, or cannot do the work.
     """
-    context = multiprocessing.get_context(_start_method())
-    if _start_method() == "forkserver":  # imports are done once, and no thread runs yet when a process splits off
-        context.set_forkserver_preload([__name__, "couplings.losses", make.__module__])
+    context = _context()
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_measure, args=(there, make, size, str(device)), daemon=True)
     child.start()
@@ -55,8 +54,13 @@ def footprint(make: Make, size: Size, device: torch.device, limit: float) -> Foo
         child.join()
 
 
-def _start_method() -> str:
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+def _context() -> ForkServerContext | SpawnContext:
+    """Processes that have the imports but no threads yet, where the system can split them off."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "couplings.losses", "couplings.benchmarks.suites"])
+    return context
 
 
 def _answer(pipe: Connection, limit: float) -> Footprint:

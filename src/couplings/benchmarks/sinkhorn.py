@@ -23,8 +23,8 @@ from .work import Call, Make, NotComparable, Size
 __all__ = ["ACCURACY", "geomloss_solver", "marginal_error", "our_solver", "pot_solver"]
 
 ACCURACY = 1e-3
-_MOST = 128
-"""Iterations after which a solver is taken not to reach the accuracy."""
+_MOST, _BLOCK = 128, 1024
+"""Iterations after which a solver is taken not to reach the accuracy; rows of a plan that are looked at at a time."""
 
 Solve = Callable[[Tensor, Tensor, float, int], tuple[Tensor, Tensor]]
 """Potentials over eps, referred to the product of uniform weights, from rows, columns, eps and iterations."""
@@ -34,7 +34,7 @@ def marginal_error(x: Tensor, y: Tensor, eps: float, f: Tensor, g: Tensor) -> fl
     """L1 distance of both marginals from uniform."""
     total = 0.0
     columns = torch.zeros(len(y), dtype=torch.float64, device=y.device)
-    for rows, own in zip(x.split(1024), f.split(1024), strict=True):
+    for rows, own in zip(torch.split(x, _BLOCK), torch.split(f, _BLOCK), strict=True):
         plan = torch.exp((rows @ y.T).double() / eps + own.double()[:, None] + g.double()) / (len(x) * len(y))
         total += float((plan.sum(1) - 1 / len(x)).abs().sum())
         columns += plan.sum(0)

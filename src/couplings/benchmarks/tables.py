@@ -33,10 +33,8 @@ class Grid:
 def grid(section: Section) -> Grid:
     """The table of a section."""
     if section.name == GROWTH:
-        headings, lines = _FITTED, tuple(_fitted(curve) for curve in curves(section.rows))
-    else:
-        headings, lines = _COMPARED, tuple(line for row in section.rows for line in _compared(row))
-    return Grid(headings, lines).without_empty
+        return Grid(_FITTED, tuple(_fitted(curve) for curve in curves(section.rows))).without_empty
+    return Grid(_COMPARED, tuple(line for row in section.rows for line in _compared(row))).without_empty
 
 
 def brief(section: Section) -> Grid:

@@ -70,7 +70,12 @@ def clock_of(device: torch.device) -> Clock:
     """Seconds, once the device has done what it was asked to."""
     if device.type != "cuda":
         return time.perf_counter
-    return lambda: (torch.cuda.synchronize(device), time.perf_counter())[1]
+
+    def now() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return now
 
 
 def in_turns(calls: Sequence[Callable[[], object]], pace: Pace, clock: Clock) -> list[tuple[float, ...]]:
