@@ -16,7 +16,7 @@ from .suites import Suite
 from .tables import GROWTH, markdown
 from .work import Work
 
-__all__ = ["Chosen", "OnRow", "rows_in", "run", "write"]
+__all__ = ["Chosen", "OnRow", "opened", "rows_in", "run", "write"]
 
 Chosen = Sequence[tuple[Suite, Sequence[Work]]]
 OnRow = Callable[[Row], None]
@@ -25,6 +25,13 @@ OnRow = Callable[[Row], None]
 def rows_in(suites: Chosen, plan: Plan) -> int:
     """How many rows will be measured."""
     return sum(len(plan.sizes(work)) for _, works in suites for work in works)
+
+
+def opened(folder: Path) -> Path:
+    """The folder, made if it is not there: before minutes are spent on what goes into it."""
+    with named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def run(suites: Chosen, plan: Plan, on_row: OnRow, quick: bool) -> Report:
@@ -44,8 +51,6 @@ def _told(works: Sequence[Work], plan: Plan, on_row: OnRow) -> Iterator[Row]:
 
 def write(report: Report, folder: Path) -> list[Path]:
     """Numbers, tables and figures; the files that were written."""
-    with named(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     numbers, words = folder / "results.json", folder / "results.md"
     write_bytes(numbers, report.json().encode())
     write_bytes(words, _page(report).encode())

@@ -13,7 +13,7 @@ from couplings import checks
 from couplings.benchmarks.measure import Plan
 from couplings.benchmarks.page import check_page, write_page
 from couplings.benchmarks.result import Report, Row, Section
-from couplings.benchmarks.run import Chosen, draw, rows_in, run, write
+from couplings.benchmarks.run import Chosen, draw, opened, rows_in, run, write
 from couplings.benchmarks.suites import SUITES, chosen
 from couplings.benchmarks.tables import brief, sentence
 from couplings.display import bar, console, duration, say
@@ -52,8 +52,9 @@ def bench_command(
     plan, suites = _plan(quick, repeats, budget, device), chosen(names)
     if docs is not None:
         check_page(docs, [suite.name for suite, _ in suites])
+    folder = opened(output)
     report = _with_progress(suites, plan, quick)
-    written = write(report, output)
+    written = write(report, folder)
     for section in report.sections:
         console.print(_table(section))
     if docs is not None:
@@ -101,6 +102,9 @@ def _table(section: Section) -> Table:
 
 
 def _close(report: Report, written: Sequence[Path]) -> None:
+    broken = [f"{row.what}: {cell.name}" for row in report.rows for cell in row.cells if cell.note.startswith("failed")]
+    if broken:
+        say(f"FAILED, see the tables: {', '.join(broken)}.")
     verdicts = [verdict.reached for verdict in report.verdicts()]
     if verdicts:
         missed = f", {verdicts.count(False)} missed, {verdicts.count(None)} not measured"

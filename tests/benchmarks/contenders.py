@@ -1,0 +1,40 @@
+"""Contenders for tests: functions of a module, so that another process finds them."""
+
+from __future__ import annotations
+
+import torch
+
+from couplings.benchmarks.work import Call, Contender, NotComparable, Size, Work
+
+BYTES_A_ROW = 1 << 20
+
+
+def allocates(size: Size, device: torch.device) -> Call:
+    """A megabyte a row, each page touched."""
+    return lambda: (torch.ones(size.rows * BYTES_A_ROW // 4),)
+
+
+def frees(size: Size, device: torch.device) -> Call:
+    """Gives its memory back before it returns."""
+    return lambda: (torch.ones(size.rows * BYTES_A_ROW // 4).sum(),)
+
+
+def refuses(size: Size, device: torch.device) -> Call:
+    raise NotComparable("not today")
+
+
+def breaks(size: Size, device: torch.device) -> Call:
+    raise RuntimeError("some defect\nand where")
+
+
+def asks_for_too_much(size: Size, device: torch.device) -> Call:
+    return lambda: (torch.empty(1 << 60),)
+
+
+def tiny(size: Size, device: torch.device) -> Call:
+    return lambda: (torch.zeros(()),)
+
+
+def work(*peers: Contender, rows: tuple[int, ...] = (64,), **more: object) -> Work:
+    sizes = tuple(Size(n) for n in rows)
+    return Work("test", "a test", sizes, Contender("ours", tiny), peers, **more)  # type: ignore[arg-type]

@@ -1,0 +1,80 @@
+"""`couplings bench` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import contenders
+import pytest
+
+from couplings import cli
+from couplings.benchmarks.peers import Product
+from couplings.benchmarks.suites import SUITES, Suite
+from couplings.benchmarks.work import Contender, Goal, Quantity, Work
+
+
+def _tiny() -> Sequence[Work]:
+    peers = (Contender("frees", contenders.frees), Contender("absent", contenders.tiny, package="no_such_package"))
+    return [contenders.work(*peers, rows=(2, 4), goals=(Goal(Quantity.MEMORY, 400e6),))]
+
+
+@pytest.fixture(autouse=True)
+def _tiny_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(SUITES, "tiny", Suite("tiny", "A tiny bench", _tiny, usual=False))
+    monkeypatch.setattr("couplings.benchmarks.machine._SHAPES", {"8 x 8 x 8": Product(8, 8, 8)})
+    monkeypatch.setattr("couplings.benchmarks.machine._ENOUGH_FLOPS", 1.0)
+
+
+def test_one_quick_bench_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "tiny", "--quick", "--budget", "0.01", "--output", "out"]) == 0
+    said = capsys.readouterr().out
+    for words in ("2 rows", "a test, 4 rows", "A tiny bench", "Goals: 2 of 2 reached", "Written: out/results.json"):
+        assert words in said
+    assert {path.name for path in Path("out").iterdir()} == {"results.json", "results.md", "ratios.png"}
+    results = json.loads(Path("out/results.json").read_text())
+    assert results["quick"] is True
+    first = results["sections"][0]["rows"][0]
+    assert [peer["note"] for peer in first["peers"]] == ["", "not installed: pip install 'couplings[bench]'"]
+    assert first["ours"]["seconds"]
+
+
+def test_the_page_is_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("page.md").write_text("kept\n<!-- bench: tiny -->\n<!-- end -->\nkept too\n")
+    arguments = ["--repeats", "1", "--docs", "page.md", "--output", "out"]
+    assert cli.main(["bench", "tiny", *arguments]) == 0
+    page = Path("page.md").read_text()
+    assert "| a test |" in page
+    assert page.startswith("kept\n")
+    assert page.endswith("kept too\n")
+    assert Path("images/bench-ratios.png").is_file()
+
+
+def test_a_list_of_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--list"]) == 0
+    said = capsys.readouterr().out
+    assert [name for name in SUITES if name not in said] == []
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("bench tinny", ["no bench", "'tinny'", "'tiny'"]),
+        ("bench tiny/tests", ["'tests'", "'test'"]),
+        ("bench tiny --repeats 0", ["--repeats", "0"]),
+        ("bench tiny --budget -1", ["--budget", "-1"]),
+        ("bench tiny --device gpu", ["--device gpu", "cpu"]),
+        ("bench tiny --docs nowhere.md", ["nowhere.md", "no such page"]),
+        ("bench tiny --docs page.md", ["no place for tiny", "<!-- bench: tiny -->"]),
+        ("bench tiny --quick --output page.md", ["page.md"]),
+    ],
+)
+def test_mistakes(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("page.md").write_text("mine")
+    assert cli.main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert [word for word in words if word not in error] == []
+    assert [path.name for path in Path().iterdir()] == ["page.md"]
