@@ -126,6 +126,16 @@ class LogDistance:
         return -self.power * torch.log((_squared_distance(dot, q_sq, k_sq) / 2).clamp_min(0) + self.shift)
 
 
+def affine_on_sphere(cost: Cost) -> tuple[float, float] | None:
+    """(slope, level) of a cost whose score is slope cosine + level between rows of unit norm, else None."""
+    if isinstance(cost, DistancePower):
+        return (1.0, -1.0) if cost.p == 2 else None
+    return _AFFINE.get(type(cost))
+
+
+_AFFINE: dict[type, tuple[float, float]] = {InnerProduct: (1.0, 0.0), Cosine: (1.0, 0.0), SquaredEuclidean: (2.0, -2.0)}
+
+
 def resolve(cost: str | Cost, known: Mapping[str, Cost]) -> Cost:
     """The cost of that name, or the object itself when it has a `score` method."""
     if isinstance(cost, str):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import checks
+from ._storage import sphere
 from ._storage.dense import COLS, ROWS, Dense, spread
 from ._storage.grams import pick
 from .errors import NotConverged
@@ -218,7 +219,11 @@ class Coupling:
 
     def expect(self, scores: Scores) -> Tensor:
         """E_{P(.|i)}[other logits_ij] for each row, (n,); the mask of the plan decides the pairs."""
-        return self.per_row(lambda plan, part: plan._expect(scores.of_rows(part)))
+        sums = sphere.moment(self.scores, scores) if isinstance(self.potentials, Deferred) else None
+        if sums is None:
+            return self.per_row(lambda plan, part: plan._expect(scores.of_rows(part)))
+        mass, total = sums
+        return total / torch.where(mass > 0, mass, 1.0)
 
     def _expect(self, scores: Scores) -> Tensor:
         weights = self.conditional()
@@ -226,7 +231,12 @@ class Coupling:
 
     def log_expect(self, scores: Scores) -> Tensor:
         """log E_{P(.|i)}[exp(other logits_ij)] for each row, (n,): one log-sum-exp of added exponents."""
-        return self.per_row(lambda plan, part: plan._log_expect(scores.of_rows(part)))
+        tiled = isinstance(self.potentials, Deferred)
+        sums = sphere.log_sums(self.scores, self.scores + scores) if tiled else None
+        if sums is None:
+            return self.per_row(lambda plan, part: plan._log_expect(scores.of_rows(part)))
+        weights, weighed = sums[0]
+        return weighed - weights
 
     def _log_expect(self, scores: Scores) -> Tensor:
         exponent = self.scores.storage.logits + (self.f[:, None] + self.g)
@@ -235,6 +245,9 @@ class Coupling:
 
     def support_size(self) -> Tensor:
         """How many pairs the mask admits, 0-dim, in the dtype of the scores."""
+        if self.scores.blocked and (mask := self.scores.mask) is not None:
+            n, m = self.scores.shape
+            return self.a.new_tensor(n * m) - mask.row_counts().sum()
         return self.over_rows(_support)
 
     def dual(self) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from . import checks
+from ._storage import sphere
 from ._storage.choice import limits, slices
 from ._storage.dense import Dense
 from ._storage.grams import GivenDots, Gram, Index, OwnKeys, SharedKeys
@@ -236,7 +237,9 @@ class Scores:
         `offset` is a number or a vector (n,).
         """
         if self.blocked:
-            return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))
+            whole = not (isinstance(offset, Tensor) and offset.dim())
+            tiled = sphere.pointwise(self, fn, offset) if whole else None
+            return self._row_sum_by_panels(fn, offset) if tiled is None else tiled
         offset = offset[:, None] if isinstance(offset, Tensor) and offset.dim() else offset
         logits = self.storage.logits
         admitted = logits > -torch.inf
@@ -246,6 +249,9 @@ class Scores:
         got = tuple(values.shape)
         checks.require(got == self.shape, f"the pair function must act on each entry alone: {self.shape} became {got}")
         return torch.where(admitted, values, 0.0).sum(1)
+
+    def _row_sum_by_panels(self, fn: Callable[[Tensor], Tensor], offset: float | Tensor) -> Tensor:
+        return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))
 
     @cached_property
     def storage(self) -> Dense:

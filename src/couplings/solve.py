@@ -33,6 +33,7 @@ from .masks import GivenMask
 from .precision import full_precision
 from .rules import Entropic, Power, Rule
 from .scores import Scores
+from .softmax import row_softmax
 
 _CHECK_EVERY = 10
 """Sweeps between looks at the marginal error, which cost half a sweep and one device synchronisation."""
@@ -92,6 +93,8 @@ def couple(
     rows, cols, rule = rows or Fixed(), cols or Free(), rule or Entropic()
     _validate(scores, rows, cols, rule, sweeps, row_step, tol, init)
     with full_precision(scores.device):
+        if _row_step_alone(scores, rows, cols, rule, sweeps, row_step, init, skip_empty):
+            return row_softmax(scores, rows)
         scores, a, b = _weighted(scores, rows, cols, skip_empty)
         like = scores.storage.logits.detach()
         problem = Problem(
@@ -105,6 +108,22 @@ def couple(
         softness = rows.softness(scores.temperature, like), cols.softness(scores.temperature, like)
         f, g = _Solve.apply(problem, *softness, *scores.storage.leaves)
     return Coupling(scores, Solved(f, g), rule, problem.sides, softness)
+
+
+def _row_step_alone(
+    scores: Scores,
+    rows: Marginal,
+    cols: Marginal,
+    rule: Rule,
+    sweeps: int,
+    row_step: bool,
+    init: Tensor | None,
+    skip_empty: bool,
+) -> bool:
+    """Whether the plan is one row half-step from zero over equal columns, of scores too many for a matrix."""
+    plain = isinstance(cols, Free) and cols.weights is None and isinstance(rule, Entropic)
+    once = rows.constrained and (sweeps > 0 or row_step)
+    return scores.blocked and plain and once and init is None and not skip_empty
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,8 @@
-"""The functions of dot products that couplings sum: exponentials, their moments, and any other by autograd."""
+"""The functions of cosines that couplings sum: exponentials, their moments, pointwise ones, any other by autograd.
+
+Each is computed in place and knows its own derivative. Where a part of the exponent is a constant (a detached plan),
+the derivative leaves it out: that is what `slopes` beside `multiples` are for.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,27 @@ from torch import Tensor
 from .pair_sums import PairFunctions, Scratch, Weigh
 
 
-def _double(x: Tensor, wide: bool, scratch: Scratch) -> Tensor:
+def _shape(x: Tensor) -> tuple[int, int]:
+    return x.shape[0], x.shape[1]
+
+
+def _widened(x: Tensor, wide: bool, scratch: Scratch) -> Tensor:
     """The tile in double precision where single cannot hold the exponentials."""
     return scratch.copy("wide", x, torch.float64) if wide and x.dtype != torch.float64 else x
 
 
 @dataclass(frozen=True, eq=False)
 class Exponentials(PairFunctions):
-    """phi_c(x) = exp(m_c (x - shift)); `wide` computes in double, for temperatures where single precision ends."""
+    """phi_c(x) = exp(m_c x - shift_c), differentiated as if m_c were slope_c in the exponent's derivative.
+
+    Attributes:
+        multiples: m_c; `slopes`: what of each carries gradient; `shifts`: keep exponentials in range.
+        wide: compute in double precision, for temperatures where single ends.
+    """
 
     multiples: tuple[float, ...]
-    shift: float = 0.0
+    slopes: tuple[float, ...]
+    shifts: tuple[float, ...]
     wide: bool = False
 
     @property
@@ -34,36 +48,36 @@ class Exponentials(PairFunctions):
         return torch.float64 if self.wide else x
 
     def values(self, x: Tensor, scratch: Scratch) -> Sequence[Tensor]:
-        """The last one in place."""
-        return list(self._each(x, scratch))
-
-    def _each(self, x: Tensor, scratch: Scratch) -> list[Tensor]:
-        x = _double(x, self.wide, scratch)
-        if self.shift:
-            x = x.sub_(self.shift)
-        first = [
-            torch.mul(x, m, out=scratch.tile(f"exp {c}", (x.shape[0], x.shape[1]), x.dtype)).exp_()
-            for c, m in enumerate(self.multiples[:-1])
+        """The last one over x, the others in tiles of their own."""
+        x = _widened(x, self.wide, scratch)
+        last = len(self.multiples) - 1
+        return [
+            self._one(c, x, x if c == last else scratch.tile(f"exp {c}", _shape(x), x.dtype)) for c in range(last + 1)
         ]
-        last = self.multiples[-1]
-        return [*first, (x if last == 1 else x.mul_(last)).exp_()]
+
+    def _one(self, c: int, x: Tensor, out: Tensor) -> Tensor:
+        m, shift = self.multiples[c], self.shifts[c]
+        exponent = x if m == 1 else torch.mul(x, m, out=out)
+        exponent = torch.sub(exponent, shift, out=out) if shift else exponent
+        return torch.exp(exponent, out=out)
 
     def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """sum_c m_c weight_c phi_c."""
+        """sum_c slope_c weight_c phi_c."""
         total: Tensor | None = None
-        for c, (m, values) in enumerate(zip(self.multiples, self._each(x, scratch), strict=True)):
+        for c, (slope, values) in enumerate(zip(self.slopes, self.values(x, scratch), strict=True)):
+            if not slope:
+                continue
             part = weigh(c, values)
             if total is None:
-                total = part if m == 1 else part.mul_(m)
+                total = part if slope == 1 else part.mul_(slope)
             else:
-                total = total.add_(part, alpha=m)
-        assert total is not None
-        return total, ()
+                total = total.add_(part, alpha=slope)
+        return torch.zeros_like(x) if total is None else total, ()
 
 
 @dataclass(frozen=True, eq=False)
 class Moment(PairFunctions):
-    """phi_0 = exp(x - shift), phi_1 = (slope x + level) exp(x - shift): a softmax's sum and what it expects."""
+    """phi_0 = exp(x - shift) and phi_1 = (slope x + level) phi_0: a softmax's sum and what it expects."""
 
     slope: float
     level: float
@@ -76,8 +90,8 @@ class Moment(PairFunctions):
         return torch.float64 if self.wide else x
 
     def _both(self, x: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor]:
-        x = _double(x, self.wide, scratch)
-        kernel = scratch.tile("kernel", (x.shape[0], x.shape[1]), x.dtype)
+        x = _widened(x, self.wide, scratch)
+        kernel = scratch.tile("kernel", _shape(x), x.dtype)
         torch.exp(torch.sub(x, self.shift, out=kernel) if self.shift else x, out=kernel)
         return kernel, x.mul_(self.slope).add_(self.level)
 
@@ -87,23 +101,66 @@ class Moment(PairFunctions):
         return kernel, value.mul_(kernel)
 
     def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """kernel (w_0 + w_1 (value + slope))."""
+        """w_0 kernel + w_1 kernel (value + slope)."""
         kernel, value = self._both(x, scratch)
-        moved = weigh(1, value.add_(self.slope))
-        ones = scratch.tile("ones", (x.shape[0], x.shape[1]), x.dtype).fill_(1.0)
-        return moved.add_(weigh(0, ones)).mul_(kernel), ()
+        moved = weigh(1, value.add_(self.slope).mul_(kernel))
+        return moved.add_(weigh(0, kernel)), ()
 
 
-Function = Callable[..., Sequence[Tensor]]
+@dataclass(frozen=True, eq=False)
+class ConstantMoment(PairFunctions):
+    """phi_0 = kernel(x), a constant, and phi_1 = (slope x + level) phi_0, whose derivative is slope phi_0."""
+
+    kernel: Callable[[Tensor], Tensor]
+    slope: float
+    level: float
+    count = 2
+
+    def values(self, x: Tensor, scratch: Scratch) -> Sequence[Tensor]:
+        """Kernel and moment."""
+        kernel = self.kernel(x)
+        return kernel, x.mul_(self.slope).add_(self.level).mul_(kernel)
+
+    def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """slope w_1 kernel."""
+        return weigh(1, self.kernel(x)).mul_(self.slope), ()
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise(PairFunctions):
+    """phi(x + offset), phi and its derivative elementwise; the offset (0-dim) carries gradient."""
+
+    fn: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor], Tensor]
+    leaves: tuple[Tensor, ...]
+    count = 1
+
+    def with_leaves(self, *leaves: Tensor) -> PairFunctions:
+        """With another offset."""
+        return replace(self, leaves=leaves)
+
+    def values(self, x: Tensor, scratch: Scratch) -> Sequence[Tensor]:
+        """One tile."""
+        return (self.fn(x.add_(self.leaves[0])),)
+
+    def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The derivative, weighed; its sum is the offset's."""
+        pulled = weigh(0, self.derivative(x.add_(self.leaves[0])))
+        return pulled, (pulled.sum(),)
 
 
 @dataclass(frozen=True, eq=False)
 class Elementwise(PairFunctions):
     """Any elementwise functions fn(x, *leaves) -> tiles; their derivatives by autograd, tile by tile."""
 
-    fn: Function
+    fn: Callable[..., Sequence[Tensor]]
     count: int
     leaves: tuple[Tensor, ...] = ()
+    wide: bool = False
+
+    def dtype(self, x: torch.dtype) -> torch.dtype:
+        """Double if wide."""
+        return torch.float64 if self.wide else x
 
     def with_leaves(self, *leaves: Tensor) -> PairFunctions:
         """The same functions over other leaves."""
@@ -111,18 +168,18 @@ class Elementwise(PairFunctions):
 
     def values(self, x: Tensor, scratch: Scratch) -> Sequence[Tensor]:
         """As the function gives them."""
-        return self.fn(x, *self.leaves)
+        return self.fn(_widened(x, self.wide, scratch), *self.leaves)
 
     def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Autograd on the tile."""
+        x = _widened(x, self.wide, scratch)
         with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            leaves = tuple(leaf.detach().requires_grad_() for leaf in self.leaves)
-            values = self.fn(x, *leaves)
-        weights = [weigh(c, torch.ones_like(v, requires_grad=False)) for c, v in enumerate(values)]
-        moving = [(v, w) for v, w in zip(values, weights, strict=True) if v.requires_grad]
+            inputs = tuple(t.detach().requires_grad_() for t in (x, *self.leaves))
+            values = self.fn(*inputs)
+        weights = [weigh(c, torch.ones_like(value.detach())) for c, value in enumerate(values)]
+        moving = [(value, weight) for value, weight in zip(values, weights, strict=True) if value.requires_grad]
         if not moving:
-            return torch.zeros_like(x), tuple(torch.zeros_like(leaf) for leaf in leaves)
+            return torch.zeros_like(x), tuple(torch.zeros_like(leaf) for leaf in self.leaves)
         outputs, cotangents = zip(*moving, strict=True)
-        grads = torch.autograd.grad(outputs, (x, *leaves), cotangents, materialize_grads=True)
+        grads = torch.autograd.grad(outputs, inputs, cotangents, materialize_grads=True)
         return grads[0], grads[1:]

@@ -51,6 +51,11 @@ class Gram(ABC):
     def norms(self) -> tuple[Tensor, Tensor]:
         """Squared norms of the rows (n, 1) and of the columns, (1, m) or (n, m)."""
 
+    @property
+    def like(self) -> Tensor:
+        """A constant on its device and in its precision."""
+        return torch.empty((), device=self.device, dtype=self.dtype)
+
     @abstractmethod
     def dots_at(self, i: Tensor, j: Tensor) -> Tensor:
         """Dot products at the pairs (i, j), without the matrix."""

@@ -8,13 +8,13 @@ negatives. Losses never see the difference.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from .. import checks
-from .._storage.grams import GivenDots, Gram
+from .._storage.grams import GivenDots, Gram, Index
 from ..costs import Cost
 from ..masks import Mask, SameId
 from ..scores import Scores
@@ -32,14 +32,14 @@ class Block:
     """
 
     name: str
-    rows: Tensor
-    cols: Tensor
+    rows: slice
+    cols: Index
     positives: Tensor
 
     @property
     def anchors(self) -> Tensor:
         """Row indices within the block (n, 1), to broadcast with `positives`."""
-        return torch.arange(len(self.rows), device=self.rows.device)[:, None]
+        return torch.arange(len(self.positives), device=self.positives.device)[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,7 @@ class Batch:
     labels: SameId | None = None
     domains: SameId | None = None
     target: Target | None = None
+    _blocks: dict[str, Gram] = field(default_factory=dict)
 
     @property
     def rows(self) -> Tensor:
@@ -95,7 +96,9 @@ class Batch:
 
     def block_scores(self, block: Block, temperature: float | Tensor, mask: Mask, cost: Cost | None = None) -> Scores:
         """Scores of a block; the mask is the batch's."""
-        gram = self.gram.block(block.rows, block.cols)
+        if block.name not in self._blocks:  # one object a block: what is summed together is told by it
+            self._blocks[block.name] = self.gram.block(block.rows, block.cols)
+        gram = self._blocks[block.name]
         return Scores.from_gram(gram, temperature=temperature, cost=cost, mask=mask.block(block.rows, block.cols))
 
     def positive_scores(self, temperature: float | Tensor, cost: Cost) -> Scores:
@@ -120,7 +123,7 @@ class Batch:
 
     def with_gram(self, gram: Gram) -> Batch:
         """The same relations over other dot products."""
-        return replace(self, gram=gram)
+        return replace(self, gram=gram, _blocks={})
 
     def view_pairs(self, one_order: bool = False) -> Iterator[Block]:
         """Each pair of views, in both orders or only with a before b.
@@ -140,24 +143,29 @@ class Batch:
     def within_views(self) -> Iterator[Block]:
         """Each view against itself (or its own negatives)."""
         for a in range(self.views):
-            cols = self._own_from(self.views - 1) if self.gram.own_columns else self._with_queue(a)
-            yield Block(f"view {a + 1}", self._view(a), cols, self._view(a)[:, None][:, :0])
+            cols: Index = self._own_from(self.views - 1) if self.gram.own_columns else self._with_queue(a)
+            yield Block(f"view {a + 1}", self._view(a), cols, self._places[:, None][:, :0])
 
     def _shared_block(self, a: int, b: int) -> Block:
-        return Block(f"view {a + 1} to view {b + 1}", self._view(a), self._with_queue(b), self._view(0)[:, None])
+        return Block(f"view {a + 1} to view {b + 1}", self._view(a), self._with_queue(b), self._places[:, None])
 
     def _own_block(self, a: int, b: int, k: int) -> Block:
         cols = torch.cat([self.positives.new_tensor([k]), self._own_from(self.views - 1)])
         return Block(f"view {a + 1} to view {b + 1}", self._view(a), cols, cols.new_zeros(self.n, 1))
 
-    def _with_queue(self, b: int) -> Tensor:
-        return torch.cat([self._view(b), self._own_from(self.n * self.views)])
+    def _with_queue(self, b: int) -> Index:
+        queue = self._own_from(self.n * self.views)
+        return torch.cat([self._places + b * self.n, queue]) if len(queue) else self._view(b)
 
     def _own_from(self, first: int) -> Tensor:
         return torch.arange(first, self.gram.shape[1], device=self.positives.device)
 
-    def _view(self, a: int) -> Tensor:
-        return torch.arange(a * self.n, (a + 1) * self.n, device=self.positives.device)
+    def _view(self, a: int) -> slice:
+        return slice(a * self.n, (a + 1) * self.n)
+
+    @property
+    def _places(self) -> Tensor:
+        return torch.arange(self.n, device=self.positives.device)
 
 
 def as_matrix(gram: Gram) -> tuple[Tensor, GivenDots]:

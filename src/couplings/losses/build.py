@@ -142,7 +142,7 @@ def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Rea
         same_d = keys.shape[1] == z.shape[1]
         checks.require(same_d, f"keys have {keys.shape[1]} dimensions but the views have {z.shape[1]}")
     frame = _Frame(n, len(z) // n, -1 - torch.arange(queue, device=z.device))
-    gram = SharedKeys(z, z if keys is None else torch.cat([z, keys.to(z)]))
+    gram = SharedKeys(z, z if keys is None else torch.cat([z, keys.to(z)]), unit=reading.normalize)
     labels, domains = (_optional(frame, name, sides.get(name)) for name in ("labels", "domains"))
     sample = frame.same(frame.sample)
     same: Mask = sample | frame.same(frame.view) if reading.across_views else sample

@@ -1,0 +1,279 @@
+"""Row sums by tiles, where rows have unit norm: every score is then a function of one cosine.
+
+    log sum_j exp(h_ij)  and  sum_j exp(h_ij) s_ij     for logits h(x) = sum of scale cost(x),  x = <q_i, k_j> in [-1, 1]
+
+Cosines are bounded, so are the logits: no running maximum is needed, kernels are summed as they are, in double
+precision where the temperature is too low for single. What does not fit (rows of any norm, embeddings that differ
+between summands) is None: the caller then goes by panels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..costs import affine_on_sphere
+from .choice import limits
+from .forbidden import forbidden, known_symmetric
+from .functions import ConstantMoment, Elementwise, Exponentials, Moment, Pointwise
+from .grams import Gram, SharedKeys
+from .pair_sums import Layout, PairFunctions, pair_sums
+from .tiling import Tiling
+
+if TYPE_CHECKING:
+    from ..scores import Scores, Term
+
+_SINGLE, _DOUBLE = 80.0, 650.0
+"""How far exponents may range, the logarithm of the number of summands included, before a dtype ends."""
+_GRID = 65
+"""Cosines at which a cost that is not affine is looked at for its range."""
+
+
+class Line(NamedTuple):
+    """h(x) = slope x + level; `moving` is the part of the slope whose cosines carry gradient."""
+
+    slope: float | Tensor
+    moving: float | Tensor
+    level: float | Tensor
+
+    @property
+    def learnt(self) -> bool:
+        """Whether a temperature carries gradient."""
+        return any(isinstance(part, Tensor) and part.requires_grad for part in self)
+
+    def numbers(self) -> tuple[float, float, float]:
+        """As numbers."""
+        return float(self.slope), float(self.moving), float(self.level)
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Logits as a function of the cosine: the summands, and which of them carry gradient to the embeddings."""
+
+    terms: tuple[Term, ...]
+    moving: tuple[bool, ...]
+
+    def line(self) -> Line | None:
+        """The logits if every cost is affine on the sphere."""
+        slope: float | Tensor = 0.0
+        moving: float | Tensor = 0.0
+        level: float | Tensor = 0.0
+        for term, moves in zip(self.terms, self.moving, strict=True):
+            line = affine_on_sphere(term.cost)
+            if line is None:
+                return None
+            slope, level = slope + term.scale * line[0], level + term.scale * line[1]
+            moving = moving + term.scale * line[0] if moves else moving
+        return Line(slope, moving, level)
+
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest logit."""
+        grid = torch.linspace(-1, 1, _GRID, dtype=torch.float64)[None]
+        low, high = self(grid, *self.scales).detach().aminmax()
+        return float(low), float(high)
+
+    @property
+    def scales(self) -> tuple[Tensor, ...]:
+        """Scales that carry gradient."""
+        return tuple(t.scale for t in self.terms if isinstance(t.scale, Tensor) and t.scale.requires_grad)
+
+    def __call__(self, x: Tensor, *scales: Tensor) -> Tensor:
+        """h(x) on a tile, the learnt scales given anew."""
+        given, one, total = iter(scales), x.new_ones((1, 1)), x.new_zeros(())
+        for term, moves in zip(self.terms, self.moving, strict=True):
+            learnt = isinstance(term.scale, Tensor) and term.scale.requires_grad
+            scale = next(given) if learnt else term.scale
+            total = total + scale * term.cost.score(x if moves else x.detach(), one, one)
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """Scores over the same cosines: their profiles, the embeddings that carry the gradient, and the tiles."""
+
+    q: Tensor
+    k: Tensor
+    profiles: tuple[Profile, ...]
+    layout: Layout
+
+    @property
+    def reach(self) -> float:
+        """Logarithm of the longest sum."""
+        return math.log(max(self.layout.tiling.n, self.layout.tiling.m))
+
+    def wide(self, spread: float) -> bool:
+        """Whether exponents that range so far need double precision."""
+        return self.q.dtype == torch.float32 and spread + self.reach >= _SINGLE
+
+    def holds(self, spread: float) -> bool:
+        """Whether any precision holds them."""
+        return spread + self.reach < _DOUBLE
+
+    def sums(self, functions: PairFunctions, lead: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
+        """Row and column sums of functions of lead x; the triangle's columns are its rows."""
+        rows, cols = pair_sums(functions, self.layout, self.q, self.k, lead)
+        return rows, rows if self.layout.tiling.triangle else cols
+
+
+def joint(*several: Scores, columns: bool = False) -> Joint | None:
+    """The scores as functions of one cosine, under the mask of the first; None where they are not."""
+    grams = [term.gram for scores in several for term in scores.terms]
+    live = next((gram for gram in grams if _moves(gram)), grams[0])
+    if not (isinstance(live, SharedKeys) and live.unit and all(_agree(live, gram) for gram in grams)):
+        return None
+    if any(term.learns for scores in several for term in scores.terms):
+        return None
+    profiles = tuple(Profile(s.terms, tuple(_moves(t.gram) for t in s.terms)) for s in several)
+    return Joint(live.q, live.k, profiles, _layout(several[0], live, columns))
+
+
+def _moves(gram: Gram) -> bool:
+    return isinstance(gram, SharedKeys) and (gram.q.requires_grad or gram.k.requires_grad)
+
+
+def _agree(live: SharedKeys, gram: Gram) -> bool:
+    """Whether the gram has the same dot products, as a constant or through the same tensors."""
+    if not isinstance(gram, SharedKeys) or not live.shares_dots(gram):
+        return False
+    return not _moves(gram) or (gram.q is live.q and gram.k is live.k)
+
+
+def _layout(scores: Scores, gram: SharedKeys, columns: bool) -> Layout:
+    n, m = scores.shape
+    triangle = gram.q is gram.k and known_symmetric(scores.mask)
+    tiling = Tiling(n, m, limits(scores.device).tile, triangle)
+    return Layout(tiling, forbidden(scores.mask, tiling), columns and not triangle)
+
+
+def log_sums(*several: Scores, columns: bool = False) -> tuple[Tensor, Tensor] | None:
+    """log sum_j exp(h_ij) of each of the scores, (count, n), over the pairs that the first admits; None: not by tiles.
+
+    With `columns` also log sum_i exp(h_ij), (count, m), from the same pass.
+    """
+    shared = joint(*several, columns=columns)
+    if shared is None:
+        return None
+    lines = [line for line in (profile.line() for profile in shared.profiles) if line is not None]
+    affine = len(lines) == len(several)
+    if affine and not any(line.learnt for line in lines):
+        return _log_of_numbers(shared, [line.numbers() for line in lines])
+    if affine and len(lines) == 1 and all(shared.profiles[0].moving):
+        return _log_of_learnt(shared, lines[0])
+    return _log_of_any(shared)
+
+
+_Logs = tuple[Tensor, Tensor] | None
+
+
+def _shift(slope: float) -> float:
+    """None while the highest exponential is a harmless number."""
+    return 0.0 if abs(slope) <= _SINGLE / 2 else abs(slope)
+
+
+def _log_of_numbers(shared: Joint, lines: list[tuple[float, float, float]]) -> _Logs:
+    """Affine logits at given temperatures: the steepest leads the product."""
+    lead = max((slope for slope, _, _ in lines), key=abs)
+    if not shared.holds(2 * abs(lead)):
+        return None
+    shifts, unit = tuple(_shift(slope) for slope, _, _ in lines), lead or 1.0
+    functions = Exponentials(
+        multiples=tuple(slope / unit for slope, _, _ in lines),
+        slopes=tuple(moving / unit for _, moving, _ in lines),
+        shifts=shifts,
+        wide=shared.wide(2 * abs(lead)),
+    )
+    constants = [[shift + level] for shift, (_, _, level) in zip(shifts, lines, strict=True)]
+    return _logs(shared, functions, unit, torch.tensor(constants, dtype=torch.float64))
+
+
+def _log_of_learnt(shared: Joint, line: Line) -> _Logs:
+    """One affine sum whose temperature is learnt: its gradient comes with the embeddings'."""
+    slope = float(line.slope)
+    if not shared.holds(2 * abs(slope)):
+        return None
+    functions = Exponentials((1.0,), (1.0,), (_shift(slope),), shared.wide(2 * abs(slope)))
+    return _logs(shared, functions, line.slope, line.level + _shift(slope))
+
+
+def _log_of_any(shared: Joint) -> _Logs:
+    """Any costs, several learnt temperatures: by autograd, tile by tile."""
+    bounds = [profile.bounds() for profile in shared.profiles]
+    spread = max(high - low for low, high in bounds)
+    if not shared.holds(spread):
+        return None
+    counts = [len(profile.scales) for profile in shared.profiles]
+
+    def fn(x: Tensor, *leaves: Tensor) -> list[Tensor]:
+        given = iter(leaves)
+        logits = [p(x, *(next(given) for _ in range(n))) for p, n in zip(shared.profiles, counts, strict=True)]
+        return [torch.exp(h - high) for h, (_, high) in zip(logits, bounds, strict=True)]
+
+    leaves = tuple(scale for profile in shared.profiles for scale in profile.scales)
+    functions = Elementwise(fn, len(bounds), leaves, shared.wide(spread))
+    return _logs(shared, functions, 1.0, torch.tensor([[high] for _, high in bounds], dtype=torch.float64))
+
+
+def _logs(shared: Joint, functions: PairFunctions, lead: float | Tensor, constant: float | Tensor) -> _Logs:
+    constant = constant.to(shared.q) if isinstance(constant, Tensor) else constant
+    rows, cols = shared.sums(functions, lead)
+    return tuple(torch.log(sums).to(shared.q.dtype) + constant for sums in (rows, cols))  # type: ignore[return-value]
+
+
+def moment(plan: Scores, other: Scores) -> tuple[Tensor, Tensor] | None:
+    """(sum_j exp(h_ij) up to a factor, sum_j exp(h_ij) s_ij up to the same), (n,) each; None: not by tiles.
+
+    h are the logits of the plan, s those of the other scores; the plan's mask decides the pairs.
+    """
+    shared = joint(plan, other)
+    if shared is None:
+        return None
+    kernel, value = shared.profiles
+    low, high = kernel.bounds()
+    if not shared.holds(high - low):
+        return None
+    functions, lead = _moment_functions(shared, kernel, value, high, shared.wide(high - low))
+    mass, total = shared.sums(functions, lead)[0].to(shared.q.dtype)
+    return mass, total
+
+
+def _moment_functions(
+    shared: Joint, kernel: Profile, value: Profile, high: float, wide: bool
+) -> tuple[PairFunctions, float]:
+    h, s = kernel.line(), value.line()
+    plain = s is not None and not s.learnt and all(value.moving)
+    if plain and s is not None and not any(kernel.moving) and not kernel.scales and not wide:
+        slope, _, level = s.numbers()
+        return ConstantMoment(lambda x: torch.exp(kernel(x) - high), slope, level), 1.0
+    if plain and s is not None and h is not None and not h.learnt and all(kernel.moving) and float(h.slope):
+        (slope, _, level), lead = s.numbers(), float(h.slope)
+        return Moment(slope / lead, level, _shift(lead), wide), lead
+    learnt = len(kernel.scales)
+
+    def fn(x: Tensor, *leaves: Tensor) -> tuple[Tensor, Tensor]:
+        weight = torch.exp(kernel(x, *leaves[:learnt]) - high)
+        return weight, weight * value(x, *leaves[learnt:])
+
+    return Elementwise(fn, 2, (*kernel.scales, *value.scales), wide), 1.0
+
+
+_DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
+    torch.nn.functional.softplus: torch.sigmoid_,
+    torch.square: lambda x: x.mul_(2),
+    torch.exp: torch.exp_,
+}
+"""Pair functions whose derivative is known; it may write over its argument."""
+
+
+def pointwise(scores: Scores, fn: Callable[[Tensor], Tensor], offset: float | Tensor) -> Tensor | None:
+    """sum_j fn(h_ij + offset), (n,), for a 0-dim offset; None: not by tiles, or a function of unknown derivative."""
+    shared = joint(scores) if fn in _DERIVATIVES else None
+    line = None if shared is None else shared.profiles[0].line()
+    if shared is None or line is None or not all(shared.profiles[0].moving):
+        return None
+    shift = torch.as_tensor(line.level + offset).to(shared.q)
+    return shared.sums(Pointwise(fn, _DERIVATIVES[fn], (shift,)), line.slope)[0][0]
