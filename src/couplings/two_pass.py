@@ -97,9 +97,9 @@ class TwoPass:
             return
         self._warned = True
         warn(
-            f"the encoder holds batch norm ({type(takes[0]).__name__}, {len(takes)} in all), which now sees "
-            f"{self.micro_batch} rows at a time instead of {rows}: gradients differ from those of one pass. Use group "
-            "or layer norm, or freeze the statistics (.eval() on these layers); SyncBatchNorm does not help"
+            f"the encoder holds batch norm ({type(takes[0]).__name__}, {len(takes)} in all), whose statistics are now "
+            f"those of {self.micro_batch} samples instead of {rows}: gradients differ from those of one pass. Use "
+            "group or layer norm, or freeze the statistics (.eval() on these layers); SyncBatchNorm does not help"
         )
 
 
@@ -119,7 +119,8 @@ class _Replay:
 
     def contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Around the first pass, around the second."""
-        return self._first(), self._second([generator.get_state() for generator in self.generators])
+        states = [generator.get_state() for generator in self.generators]
+        return self._first(), _Reusable(partial(self._second, states))
 
     @contextmanager
     def _first(self) -> Iterator[None]:
@@ -149,6 +150,20 @@ class _Replay:
             _set_states(self.generators, now)
             for buffer, value in zip(buffers, kept, strict=True):
                 buffer.copy_(value)
+
+
+class _Reusable(AbstractContextManager[None]):
+    """A context made anew whenever it is entered: a graph that is kept is gone through again."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        self._make = make
+
+    def __enter__(self) -> None:
+        self._current = self._make()
+        self._current.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._current.__exit__(*error)
 
 
 def _set_states(generators: Sequence[torch.Generator], states: Sequence[Tensor]) -> None:
