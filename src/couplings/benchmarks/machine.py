@@ -24,6 +24,7 @@ _SHAPES = {
     "gradient of a tile, 1024 x 1024 x 128": Product(1024, 1024, 128),
 }
 _PACKAGES = ("torch", "couplings", "lightly", "pytorch-metric-learning", "POT", "geomloss", "kornia")
+_BRIEF = Pace(seconds=1.0)
 _ENOUGH_FLOPS = 1e10
 """A small product is repeated until a round has as much to do."""
 
@@ -51,7 +52,7 @@ class Machine:
         )
 
 
-def described(device: torch.device, pace: Pace) -> Machine:
+def described(device: torch.device, pace: Pace = _BRIEF) -> Machine:
     """This machine, now."""
     return Machine(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -83,7 +83,8 @@ def measured(work: Work, plan: Plan) -> Iterator[Row]:
 def _row(work: Work, size: Size, plan: Plan, expected: _Expected) -> Row:
     limit = min(work.limit, plan.longest)
     cells = [_looked_at(work, contender, size, plan.device, limit, expected) for contender in work.contenders]
-    cells = _timed(work.contenders, cells, size, plan)
+    pace = replace(plan.pace, seconds=work.pace * plan.pace.seconds)
+    cells = _timed(work.contenders, cells, size, pace, plan.device)
     for contender, cell in zip(work.contenders, cells, strict=True):
         if cell.time is not None:
             seconds = cell.time.median / contender.share(size)
@@ -114,17 +115,19 @@ _STARTING = 120.0
 """Seconds that imports and inputs may take in a process of its own."""
 
 
-def _timed(contenders: Sequence[Contender], cells: Sequence[Cell], size: Size, plan: Plan) -> list[Cell]:
+def _timed(
+    contenders: Sequence[Contender], cells: Sequence[Cell], size: Size, pace: Pace, device: torch.device
+) -> list[Cell]:
     """The cells with seconds for those that have no note yet."""
     done, calls = list(cells), dict[int, Call]()
     for k, contender in enumerate(contenders):
         try:
             if not done[k].note:
-                calls[k] = contender.make(size, plan.device)
+                calls[k] = contender.make(size, device)
         except NotComparable as reason:
             done[k] = replace(done[k], note=str(reason))
     if calls:
-        times = in_turns(list(calls.values()), plan.pace, clock_of(plan.device))
+        times = in_turns(list(calls.values()), pace, clock_of(device))
         for k, seconds in zip(calls, times, strict=True):
             share = contenders[k].share(size)
             done[k] = replace(done[k], seconds=tuple(share * s for s in seconds))

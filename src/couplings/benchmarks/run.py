@@ -37,7 +37,7 @@ def opened(folder: Path) -> Path:
 def run(suites: Chosen, plan: Plan, on_row: OnRow, quick: bool) -> Report:
     """Measure everything; `on_row` hears of each row."""
     start = time.perf_counter()
-    machine = described(plan.device, plan.pace)
+    machine = described(plan.device)
     sections = tuple(Section(suite.name, suite.title, tuple(_told(works, plan, on_row))) for suite, works in suites)
     return Report(machine, sections, time.perf_counter() - start, quick)
 

@@ -62,18 +62,21 @@ def _by_geomloss(x: Tensor, y: Tensor, eps: float, iterations: int) -> tuple[Ten
 
 
 def fewest(error: Callable[[int], float], accuracy: float) -> int:
-    """The fewest iterations, on a ladder of steps of a fifth, with an error of at most `accuracy`.
+    """The fewest iterations with an error of at most `accuracy`: doubled until it is reached, then halved between.
 
     Raises:
         NotComparable: the most that are tried do not reach it.
     """
-    left = error(_MOST)
-    if left > accuracy:
-        raise NotComparable(f"{_MOST} iterations leave a marginal error of {left:.1e}, above {accuracy:g}")
-    k = 1
-    while k < _MOST and error(k) > accuracy:
-        k += max(1, k // 5)
-    return min(k, _MOST)
+    enough = 1
+    while (left := error(enough)) > accuracy:
+        if enough >= _MOST:
+            raise NotComparable(f"{enough} iterations leave a marginal error of {left:.1e}, above {accuracy:g}")
+        enough *= 2
+    short = enough // 2
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        short, enough = (short, middle) if error(middle) <= accuracy else (middle, enough)
+    return enough
 
 
 @dataclass(frozen=True)

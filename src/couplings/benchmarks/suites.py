@@ -30,6 +30,8 @@ class Suite:
     works: Callable[[], Sequence[Work]]
     usual: bool = True
     """Whether it is run when no name is given."""
+    small: bool = True
+    """Whether it has sizes for a quick look."""
 
 
 def _infonce() -> Sequence[Work]:
@@ -90,7 +92,7 @@ def _sinkhorn() -> Sequence[Work]:
 
 
 def _losses() -> Sequence[Work]:
-    return [Work(name, kind.__name__, (Size(4096),), _as_trained(name)) for name, kind in LOSSES.items()]
+    return [Work(name, kind.__name__, (Size(4096),), _as_trained(name), pace=0.4) for name, kind in LOSSES.items()]
 
 
 def _growth() -> Sequence[Work]:
@@ -99,9 +101,15 @@ def _growth() -> Sequence[Work]:
     swept = tuple(Size(n, d, t) for d, t, n in product((128, 512), (1, 5, 10), rows))
     infonce, gca = ours("infonce", temperature=TEMPERATURE), ours("gca-ince", temperature=TEMPERATURE)
     return [
-        Work("infonce", "InfoNCE", plain, infonce, (SIX_LINES,), limit=20.0),
-        Work("gca-ince", "GCA-INCE", swept, gca, limit=20.0),
+        Work("infonce", "InfoNCE", plain, infonce, (SIX_LINES,), limit=10.0, pace=0.2),
+        Work("gca-ince", "GCA-INCE", swept, gca, limit=6.0, pace=0.2),
     ]
+
+
+def _training() -> Sequence[Work]:
+    from .training import works
+
+    return works()
 
 
 def _checks() -> Sequence[Work]:
@@ -124,6 +132,7 @@ SUITES = {
         Suite("balanced", "GCA-INCE: balanced plans with their exact gradient", _balanced),
         Suite("sinkhorn", "Balanced Sinkhorn alone, at one accuracy", _sinkhorn),
         Suite("losses", "Every loss", _losses),
+        Suite("training", "A training loop", _training, small=False),
         Suite("growth", "How cost grows", _growth),
         Suite("checks", "What the checks of tensor values cost", _checks, usual=False),
         Suite("views", "Geometric views", _views, usual=False),
@@ -132,23 +141,24 @@ SUITES = {
 """In the order in which they are run."""
 
 
-def chosen(names: Sequence[str]) -> list[tuple[Suite, Sequence[Work]]]:
+def chosen(names: Sequence[str], *, quick: bool = False) -> list[tuple[Suite, Sequence[Work]]]:
     """The suites of that name, or one work of a suite as `suite/work`; the usual ones if nothing is named.
 
     Raises:
         InvalidInput: there is no such suite or work.
     """
-    wanted: dict[str, list[Work]] = {}
-    for name in names or [suite.name for suite in SUITES.values() if suite.usual]:
+    wanted: dict[str, dict[str, Work]] = {}
+    usual = [suite.name for suite in SUITES.values() if suite.usual and (suite.small or not quick)]
+    for name in names or usual:
         suite, _, work = name.partition("/")
         if suite not in SUITES:
             raise InvalidInput(f"no bench is called {suite!r}: {did_you_mean(suite, SUITES)}")
-        wanted.setdefault(suite, []).extend(_works(SUITES[suite], work))
-    return [(SUITES[name], list(dict.fromkeys(works))) for name, works in wanted.items()]
+        wanted.setdefault(suite, {}).update(_works(SUITES[suite], work))
+    return [(SUITES[name], list(works.values())) for name, works in wanted.items()]
 
 
-def _works(suite: Suite, name: str) -> Sequence[Work]:
+def _works(suite: Suite, name: str) -> dict[str, Work]:
     works = {work.name: work for work in suite.works()}
     if name and name not in works:
         raise InvalidInput(f"bench {suite.name!r} has no work {name!r}: {did_you_mean(name, works)}")
-    return [works[name]] if name else list(works.values())
+    return {name: works[name]} if name else works

@@ -15,7 +15,7 @@ __all__ = ["Clock", "Pace", "Spread", "clock_of", "in_turns", "paired", "spread"
 
 Clock = Callable[[], float]
 
-_LONG, _PATIENCE = 2.0, 6.0
+_LONG, _PATIENCE = 2.0, 12.0
 """Seconds from which a call is its own warm-up; how many times its seconds a row may take to get its least rounds."""
 
 
@@ -23,7 +23,7 @@ _LONG, _PATIENCE = 2.0, 6.0
 class Pace:
     """How long one row is timed: `least` rounds, then more until `seconds` have passed or `repeats` are done."""
 
-    seconds: float = 8.0
+    seconds: float = 5.0
     repeats: int = 25
     least: int = 3
 

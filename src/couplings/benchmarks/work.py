@@ -124,6 +124,7 @@ class Work:
         unit: what a call does many of (images); empty if the seconds say it all.
         units: how many of them a call does.
         memory: whether peak growth is measured.
+        pace: its share of the seconds that a row gets.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Work:
     unit: str = ""
     units: Callable[[Size], float] = _whole
     memory: bool = True
+    pace: float = 1.0
 
     @property
     def contenders(self) -> tuple[Contender, ...]:

@@ -49,7 +49,7 @@ def bench_command(
     docs: Path | None = None,
 ) -> None:
     """Measure, write, sum up."""
-    plan, suites = _plan(quick, repeats, budget, device), chosen(names)
+    plan, suites = _plan(quick, repeats, budget, device), chosen(names, quick=quick)
     if docs is not None:
         check_page(docs, [suite.name for suite, _ in suites])
     folder = opened(output)
