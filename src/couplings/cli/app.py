@@ -176,7 +176,7 @@ def bench(
         output: Folder of the numbers, the tables and the figures.
         quick: Small sizes and few rounds: about a minute.
         repeats: Rounds a row at most [default: 25].
-        budget: Seconds a row is timed, after its first rounds [default: 8].
+        budget: Seconds a row is timed, after its first rounds [default: 5].
         device: cpu or cuda.
         docs: A page whose tables are replaced by those measured; its figures go into images beside it.
         list_: List all benches and their works, and measure nothing.
