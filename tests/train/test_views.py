@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import math
 import sys
-from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from couplings.train import ConfigError, ViewsConfig
-from couplings.train.views import Views, _uniform, affine_maps
+from couplings.train.views import Views, affine_maps, draws
 
 STILL = {"crop": (1.0, 1.0), "aspect": (1.0, 1.0)}
 
@@ -48,9 +48,54 @@ def test_views_are_seeded_and_leave_the_global_generator_alone(photos: torch.Ten
     assert torch.equal(before, torch.get_rng_state())
 
 
+def _one_at_a_time(images: torch.Tensor, config: ViewsConfig, generator: torch.Generator) -> list[torch.Tensor]:
+    """Views drawn one after the other with torch's own affine_grid, pow and lerp."""
+
+    def draw(low: float, high: float) -> torch.Tensor:
+        return torch.rand(len(images), generator=generator) * (high - low) + low
+
+    def each(low: float, high: float) -> torch.Tensor:
+        return draw(low, high)[:, None, None, None]
+
+    views = []
+    for _ in range(config.count):
+        grid = F.affine_grid(affine_maps(config, draw, images.shape[2] / images.shape[3]), images.shape, False)
+        view = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        view = view.clamp(0, 1).pow(each(-config.gamma, config.gamma).exp())
+        view = torch.lerp(view.mean((1, 2, 3), keepdim=True), view, each(1 - config.contrast, 1 + config.contrast))
+        views.append((view + each(-config.brightness, config.brightness)).clamp(0, 1))
+    return views
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_drawing_all_views_at_once_gives_what_drawing_one_after_the_other_does(count: int, channels: int) -> None:
+    config = ViewsConfig(count=count, crop=(0.3, 1.0), rotation=30, flip=0.5, gamma=0.4, contrast=0.4, brightness=0.2)
+    images = torch.randint(256, (7, channels, 10, 14), dtype=torch.uint8)
+    images[:, :, :3] = 0  # black, of which the logarithm is infinite
+    views = Views(config, channels)(images, torch.Generator().manual_seed(3))
+    expected = _one_at_a_time(images.float() / 255, config, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(list(views), expected, atol=2e-5, rtol=0)
+
+
+def test_each_view_of_an_image_draws_each_operation_for_itself() -> None:
+    config = {"saturation": 0.4, "hue": 0.1, "grayscale": 0.5, "blur": 0.5, "gamma": 0.3, "contrast": 0.3}
+    photo = torch.rand(1, 3, 8, 8).expand(5, -1, -1, -1)
+    for name, strength in config.items():
+        views = Views(ViewsConfig(**STILL, **{name: strength}), 3)(photo, torch.Generator().manual_seed(0))
+        assert len({bytes(row.numpy().tobytes()) for view in views for row in view}) > 1, name
+
+
+def test_images_are_left_as_they_are() -> None:
+    images = torch.rand(4, 1, 8, 8)
+    before = images.clone()
+    _view(images, gamma=0.4, contrast=0.4, brightness=0.2)
+    assert torch.equal(images, before)
+
+
 def test_crops_have_the_area_and_aspect_asked_for_and_stay_inside() -> None:
     config = ViewsConfig(crop=(0.2, 0.5), aspect=(0.5, 2.0), flip=0.5)
-    draw = partial(_uniform, 2000, torch.Generator().manual_seed(0))
+    draw = draws(1, 6, 2000, torch.Generator().manual_seed(0))
     maps = affine_maps(config, draw, 1.0)
     width, height = maps[:, 0, 0].abs(), maps[:, 1, 1]
     area, inside = width * height, (width < 1) & (height < 1)
@@ -65,7 +110,7 @@ def test_crops_have_the_area_and_aspect_asked_for_and_stay_inside() -> None:
 
 def test_rotation_keeps_lengths_and_angles_in_pixels() -> None:
     config = ViewsConfig(**STILL, rotation=40)
-    maps = affine_maps(config, partial(_uniform, 500, torch.Generator().manual_seed(0)), 10 / 14)
+    maps = affine_maps(config, draws(1, 6, 500, torch.Generator().manual_seed(0)), 10 / 14)
     # From coordinates between -1 and 1 to pixels: x times 7, y times 5.
     pixels = torch.tensor([7.0, 5.0])
     turns = maps[:, :, :2] * pixels[:, None] / pixels
