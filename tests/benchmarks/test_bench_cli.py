@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import contenders
 import pytest
 
 from couplings import cli
+from couplings.benchmarks.measure import Plan, measured
+from couplings.benchmarks.page import check_page
 from couplings.benchmarks.peers import Product
+from couplings.benchmarks.result import Row
 from couplings.benchmarks.suites import SUITES, Suite
 from couplings.benchmarks.work import Contender, Goal, Quantity, Work
 
@@ -78,3 +81,24 @@ def test_mistakes(command: str, words: list[str], capsys: pytest.CaptureFixture[
     error = capsys.readouterr().err
     assert [word for word in words if word not in error] == []
     assert [path.name for path in Path().iterdir()] == ["page.md"]
+
+
+@pytest.mark.parametrize(("rows", "words"), [(1, "are in out"), (0, "before anything was measured")])
+def test_ctrl_c_keeps_the_rows_that_are_done(
+    rows: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def impatient(work: Work, plan: Plan) -> Iterator[Row]:
+        yield from (row for _, row in zip(range(rows), measured(work, plan), strict=False))
+        raise KeyboardInterrupt
+
+    Path("page.md").write_text("<!-- bench: tiny -->\n<!-- end -->\n")
+    monkeypatch.setattr("couplings.benchmarks.run.measured", impatient)
+    assert cli.main(["bench", "tiny", "--repeats", "1", "--output", "out", "--docs", "page.md"]) == 130
+    assert words in capsys.readouterr().err
+    assert Path("out/results.json").is_file() == (rows > 0)
+    assert Path("page.md").read_text() == "<!-- bench: tiny -->\n<!-- end -->\n"
+
+
+def test_every_usual_bench_has_its_place_on_the_page() -> None:
+    page = Path(__file__).parents[2] / "docs" / "performance.md"
+    check_page(page, [suite.name for suite in SUITES.values() if suite.usual and suite.name != "tiny"])

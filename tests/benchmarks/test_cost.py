@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from pathlib import Path
 
 import pytest
 
@@ -58,4 +59,10 @@ def test_the_slower_of_both_decides() -> None:
 @pytest.mark.parametrize("name", [module, growth])
 def test_examples(name: object) -> None:
     found = doctest.testmod(name)  # type: ignore[arg-type]
+    assert (found.failed, found.attempted > 0) == (0, True)
+
+
+def test_the_example_of_the_page() -> None:
+    page = Path(__file__).parents[2] / "docs" / "performance.md"
+    found = doctest.testfile(str(page), module_relative=False)
     assert (found.failed, found.attempted > 0) == (0, True)

@@ -56,7 +56,7 @@ def test_what_would_take_too_long_is_left_out() -> None:
 def test_what_would_need_too_much_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("couplings.benchmarks.measure.available", lambda device: 50e6)
     peer = Contender("large", contenders.frees, order=1.0)
-    first, second = measured(contenders.work(peer, rows=(4, 8192)), Plan(SHORT))
+    first, second = measured(contenders.work(peer, rows=(16, 8192)), Plan(SHORT))
     assert first.peers[0].seconds
     assert second.peers[0].note.startswith("left out: about ")
     assert second.ours.seconds

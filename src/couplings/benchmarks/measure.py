@@ -18,6 +18,8 @@ from .work import Call, Contender, NotComparable, Size, Work
 __all__ = ["Plan", "measured"]
 
 _SHARE_OF_MEMORY = 0.7
+_FLOOR = 4_000_000
+"""Bytes that threads and the allocator take whatever the size."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ class _Expected:
         factor = (size.rows / rows) ** contender.order
         if factor * seen.seconds > limit:
             raise NotComparable(f"left out: about {factor * seen.seconds:,.0f} s a call, above {limit:,.0f} s")
-        if factor * seen.growth > memory:
-            raise NotComparable(f"left out: about {factor * seen.growth / 1e9:,.0f} GB of memory")
+        growth = factor * max(0, seen.growth - _FLOOR)
+        if growth > memory:
+            raise NotComparable(f"left out: about {growth / 1e9:,.0f} GB of memory")
 
 
 def measured(work: Work, plan: Plan) -> Iterator[Row]:

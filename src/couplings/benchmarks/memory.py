@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -77,6 +78,7 @@ def _answer(pipe: Connection, limit: float) -> Footprint:
 
 def _measure(pipe: Connection, make: Make, size: Size, device: str) -> None:
     """What the process does; errors go back as words."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits, and who ends this process
     try:
         where = torch.device(device)
         make(replace(size, rows=min(_TINY, size.rows)), where)()

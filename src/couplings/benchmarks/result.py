@@ -110,6 +110,8 @@ class Report:
     sections: tuple[Section, ...]
     seconds: float
     quick: bool = False
+    stopped: bool = False
+    """Whether Ctrl-C ended it, so that rows are missing."""
 
     @property
     def rows(self) -> Iterator[Row]:
@@ -127,6 +129,7 @@ class Report:
             "machine": asdict(self.machine),
             "seconds": self.seconds,
             "quick": self.quick,
+            "stopped": self.stopped,
             "sections": sections,
         }
         return json.dumps(content, indent=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from couplings.files import named, write_bytes
@@ -34,19 +34,23 @@ def opened(folder: Path) -> Path:
     return folder
 
 
-def run(suites: Chosen, plan: Plan, on_row: OnRow, quick: bool) -> Report:
-    """Measure everything; `on_row` hears of each row."""
+def run(suites: Chosen, plan: Plan, on_row: OnRow, *, quick: bool = False) -> Report:
+    """Measure everything; `on_row` hears of each row. Ctrl-C ends it with the rows that are done."""
     start = time.perf_counter()
-    machine = described(plan.device)
-    sections = tuple(Section(suite.name, suite.title, tuple(_told(works, plan, on_row))) for suite, works in suites)
-    return Report(machine, sections, time.perf_counter() - start, quick)
-
-
-def _told(works: Sequence[Work], plan: Plan, on_row: OnRow) -> Iterator[Row]:
-    for work in works:
-        for row in measured(work, plan):
-            on_row(row)
-            yield row
+    machine, sections, stopped = described(plan.device), list[Section](), False
+    for suite, works in suites:
+        rows: list[Row] = []
+        try:
+            for row in (row for work in works for row in measured(work, plan)):
+                rows.append(row)
+                on_row(row)
+        except KeyboardInterrupt:
+            stopped = True
+        if rows:
+            sections.append(Section(suite.name, suite.title, tuple(rows)))
+        if stopped:
+            break
+    return Report(machine, tuple(sections), time.perf_counter() - start, quick, stopped)
 
 
 def write(report: Report, folder: Path) -> list[Path]:

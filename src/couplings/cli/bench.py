@@ -54,9 +54,13 @@ def bench_command(
         check_page(docs, [suite.name for suite, _ in suites])
     folder = opened(output)
     report = _with_progress(suites, plan, quick)
+    if not report.sections:
+        raise KeyboardInterrupt("stopped before anything was measured")
     written = write(report, folder)
     for section in report.sections:
         console.print(_table(section))
+    if report.stopped:
+        raise KeyboardInterrupt(f"stopped; the rows that were done are in {folder}")
     if docs is not None:
         write_page(docs, report)
         written += [docs, *draw(report, docs.parent / "images", _FIGURES)]
@@ -90,7 +94,7 @@ def _with_progress(suites: Chosen, plan: Plan, quick: bool) -> Report:
             say(sentence(row))
             progress.update(done, row.what)
 
-        return run(suites, plan, on_row, quick)
+        return run(suites, plan, on_row, quick=quick)
 
 
 def _table(section: Section) -> Table:
