@@ -101,6 +101,10 @@ class DistancePower:
         """Minus the powered distances; rounding below zero is cut off."""
         return -(_squared_distance(dot, q_sq, k_sq) / 2).clamp_min(0).pow(self.p / 2)
 
+    def of_cosines_(self, x: Tensor) -> Tensor:
+        """Scores between unit rows, written over their cosines."""
+        return x.neg_().add_(1).clamp_min_(0).pow_(self.p / 2).neg_()
+
 
 @dataclass(frozen=True)
 class LogDistance:
@@ -124,6 +128,14 @@ class LogDistance:
     def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
         """Minus the logarithms; rounding below zero is cut off."""
         return -self.power * torch.log((_squared_distance(dot, q_sq, k_sq) / 2).clamp_min(0) + self.shift)
+
+
+def of_cosines_(cost: Cost, x: Tensor) -> Tensor:
+    """Scores between unit rows without gradient; may write over the cosines."""
+    if isinstance(cost, DistancePower):
+        return cost.of_cosines_(x)
+    one = x.new_ones((1, 1))
+    return cost.score(x, one, one)
 
 
 def affine_on_sphere(cost: Cost) -> tuple[float, float] | None:

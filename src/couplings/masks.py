@@ -53,6 +53,10 @@ class Mask(ABC):
         """Whether (i, j) is known to be forbidden exactly where (j, i) is."""
         return False
 
+    def is_transpose_of(self, other: Mask) -> bool:
+        """Whether (i, j) is known to be forbidden here exactly where (j, i) is there."""
+        return False
+
     def pairs(self, limit: int) -> tuple[Tensor, Tensor] | None:
         """The forbidden pairs as rows and columns, each once, if there are known to be at most `limit`."""
         return None
@@ -128,6 +132,10 @@ class SameId(Mask):
         """Where rows and columns have the same ids."""
         return self.rows is self.cols or torch.equal(self.rows, self.cols)
 
+    def is_transpose_of(self, other: Mask) -> bool:
+        """Ids exchanged."""
+        return isinstance(other, SameId) and torch.equal(self.rows, other.cols) and torch.equal(self.cols, other.rows)
+
     def pairs(self, limit: int) -> tuple[Tensor, Tensor] | None:
         """Rows and columns joined on their ids, O((n + m) log m)."""
         ids, order = self.cols.sort()
@@ -194,6 +202,11 @@ class _Pair(Mask):
     @property
     def symmetric(self) -> bool:
         return self.first.symmetric and self.second.symmetric
+
+    def is_transpose_of(self, other: Mask) -> bool:
+        if not isinstance(other, _Pair) or type(other) is not type(self):
+            return False
+        return self.first.is_transpose_of(other.first) and self.second.is_transpose_of(other.second)
 
 
 class _Either(_Pair):

@@ -54,6 +54,13 @@ class Term:
         """Whether the cost has parameters of its own, which only a whole matrix passes gradients to."""
         return isinstance(self.cost, torch.nn.Module) and any(p.requires_grad for p in self.cost.parameters())
 
+    def is_transpose_of(self, other: Term) -> bool:
+        """Whether rows and columns are the other's, exchanged; scales aside."""
+        mine, theirs = self.gram, other.gram
+        if not (isinstance(mine, SharedKeys) and isinstance(theirs, SharedKeys)):
+            return False
+        return mine.is_transpose_of(theirs) and self.cost == other.cost
+
     def detach(self) -> Term:
         """The same numbers as constants."""
         scale = self.scale.detach() if isinstance(self.scale, Tensor) else self.scale
@@ -167,7 +174,7 @@ class Scores:
         """The scores of a sub-matrix, as one matrix whatever its size."""
         terms = tuple(Term(t.gram.block(rows, cols), t.cost, t.scale) for t in self.terms)
         part = self._of(terms, self.temperature, None if self.mask is None else self.mask.block(rows, cols))
-        part.__dict__["blocked"] = False
+        part.__dict__.update(blocked=False, tiled=False)
         return part
 
     @cached_property
@@ -175,13 +182,30 @@ class Scores:
         """Whether the matrix is too large to be made: verbs then work on panels and tiles."""
         return all(isinstance(t.gram, SharedKeys) and not t.learns for t in self.terms) and _large(self.terms[0].gram)
 
+    def is_transpose_of(self, other: Scores) -> bool:
+        """Whether these are known to be the other's numbers, rows and columns exchanged; of one summand each."""
+        if len(self.terms) + len(other.terms) > 2 or self.temperature is not other.temperature:
+            return False
+        if self.mask is None or other.mask is None:
+            return self.mask is other.mask and self.terms[0].is_transpose_of(other.terms[0])
+        return self.mask.is_transpose_of(other.mask) and self.terms[0].is_transpose_of(other.terms[0])
+
+    @cached_property
+    def tiled(self) -> bool:
+        """Whether tiles are the faster way where they can do it: logits are functions of one cosine, and many."""
+        n, m = self.shape
+        many = self.blocked or n * m > limits(self.device).tiled
+        return many and all(isinstance(t.gram, SharedKeys) and t.gram.unit and not t.learns for t in self.terms)
+
     def of_rows(self, part: slice) -> Scores:
         """The scores of a panel of rows; all of them as they are."""
         return self if part == slice(0, self.shape[0]) else self.block(part, _ALL)
 
     def panels(self) -> Iterator[slice]:
-        """Ranges of rows whose logits fit in memory."""
+        """Ranges of rows whose logits fit in memory; one range where the matrix does."""
         n, m = self.shape
+        if not self.blocked:
+            return iter((slice(0, n),))
         return slices(n, max(1, limits(self.device).panel // m))
 
     def masked(self, mask: Mask) -> Scores:
@@ -236,10 +260,11 @@ class Scores:
 
         `offset` is a number or a vector (n,).
         """
+        whole = not (isinstance(offset, Tensor) and offset.dim())
+        if self.tiled and whole and (sums := sphere.pointwise(self, fn, offset)) is not None:
+            return sums
         if self.blocked:
-            whole = not (isinstance(offset, Tensor) and offset.dim())
-            tiled = sphere.pointwise(self, fn, offset) if whole else None
-            return self._row_sum_by_panels(fn, offset) if tiled is None else tiled
+            return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))
         offset = offset[:, None] if isinstance(offset, Tensor) and offset.dim() else offset
         logits = self.storage.logits
         admitted = logits > -torch.inf
@@ -249,9 +274,6 @@ class Scores:
         got = tuple(values.shape)
         checks.require(got == self.shape, f"the pair function must act on each entry alone: {self.shape} became {got}")
         return torch.where(admitted, values, 0.0).sum(1)
-
-    def _row_sum_by_panels(self, fn: Callable[[Tensor], Tensor], offset: float | Tensor) -> Tensor:
-        return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))
 
     @cached_property
     def storage(self) -> Dense:
@@ -271,6 +293,8 @@ def _rows_of(vector: float | Tensor, rows: slice) -> float | Tensor:
 
 def by_panels(panels: Iterable[slice], fn: Callable[[slice], Tensor]) -> Tensor:
     """fn of each range of rows, concatenated; for the gradient a panel is made again, so that one at a time is held."""
+    if len(panels := list(panels)) == 1:
+        return fn(panels[0])
     if not torch.is_grad_enabled():
         return torch.cat([fn(part) for part in panels])
     again = partial(checkpoint, fn, use_reentrant=False, preserve_rng_state=False)

@@ -1,7 +1,8 @@
 """How scores are stored: one matrix, a kernel kept for many sweeps, or tiles made again; by size, device and memory.
 
-Up to `dense` entries one matrix is the fastest and nothing else is worth its loop. Above, pairs are made tile by tile,
-and a kernel that many sweeps read is kept where it fits the memory budget.
+Small batches are one matrix: nothing else is worth its loop. From `tiled` entries on sums of simple functions go tile by
+tile, which is faster; above `dense` nothing makes a matrix, and a kernel that many sweeps read is kept only where it
+fits the memory budget.
 """
 
 from __future__ import annotations
@@ -23,20 +24,22 @@ class Limits:
     """Sizes at which the storage changes.
 
     Attributes:
-        dense: entries (rows times columns) up to which scores are one matrix.
+        tiled: entries (rows times columns) above which sums that tiles can do are done by tiles.
+        dense: entries up to which everything else is done on one matrix; above, panel by panel.
         tile: rows and columns of a tile: it and its exponentials fit the L2 cache of a core, or keep a GPU busy.
         panel: entries of a panel, some rows against all columns.
         budget: bytes that a kernel may take.
     """
 
+    tiled: int
     dense: int
     tile: int
     panel: int
     budget: int
 
 
-_CPU = Limits(dense=1 << 18, tile=512, panel=1 << 21, budget=256 * _MIB)
-_ACCELERATOR = Limits(dense=1 << 22, tile=8192, panel=1 << 26, budget=2048 * _MIB)
+_CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=512, panel=1 << 21, budget=256 * _MIB)
+_ACCELERATOR = Limits(tiled=1 << 22, dense=1 << 22, tile=8192, panel=1 << 26, budget=2048 * _MIB)
 _budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
 _limits: ContextVar[Limits | None] = ContextVar("limits", default=None)
 

@@ -65,13 +65,10 @@ class Exponentials(PairFunctions):
         """sum_c slope_c weight_c phi_c."""
         total: Tensor | None = None
         for c, (slope, values) in enumerate(zip(self.slopes, self.values(x, scratch), strict=True)):
-            if not slope:
-                continue
-            part = weigh(c, values)
-            if total is None:
-                total = part if slope == 1 else part.mul_(slope)
-            else:
-                total = total.add_(part, alpha=slope)
+            if slope:
+                part = weigh(c, values)
+                part = part if slope == 1 else part.mul_(slope)
+                total = part if total is None else total.add_(part)
         return torch.zeros_like(x) if total is None else total, ()
 
 
@@ -109,7 +106,10 @@ class Moment(PairFunctions):
 
 @dataclass(frozen=True, eq=False)
 class ConstantMoment(PairFunctions):
-    """phi_0 = kernel(x), a constant, and phi_1 = (slope x + level) phi_0, whose derivative is slope phi_0."""
+    """phi_0 = kernel(x), a constant, and phi_1 = (slope x + level) phi_0, whose derivative is slope phi_0.
+
+    `kernel` may write over what it is given.
+    """
 
     kernel: Callable[[Tensor], Tensor]
     slope: float
@@ -118,7 +118,7 @@ class ConstantMoment(PairFunctions):
 
     def values(self, x: Tensor, scratch: Scratch) -> Sequence[Tensor]:
         """Kernel and moment."""
-        kernel = self.kernel(x)
+        kernel = self.kernel(scratch.copy("kernel", x, x.dtype))
         return kernel, x.mul_(self.slope).add_(self.level).mul_(kernel)
 
     def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -133,6 +133,7 @@ class Pointwise(PairFunctions):
     fn: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor], Tensor]
     leaves: tuple[Tensor, ...]
+    learnt: bool = False
     count = 1
 
     def with_leaves(self, *leaves: Tensor) -> PairFunctions:
@@ -146,7 +147,7 @@ class Pointwise(PairFunctions):
     def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The derivative, weighed; its sum is the offset's."""
         pulled = weigh(0, self.derivative(x.add_(self.leaves[0])))
-        return pulled, (pulled.sum(),)
+        return pulled, (pulled.sum(),) if self.learnt else (torch.zeros_like(self.leaves[0]),)
 
 
 @dataclass(frozen=True, eq=False)

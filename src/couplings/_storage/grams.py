@@ -161,6 +161,10 @@ class SharedKeys(Gram):
         """Whether the other's dot products are these very numbers, gradients aside."""
         return isinstance(other, SharedKeys) and _same(self.q, other.q) and _same(self.k, other.k)
 
+    def is_transpose_of(self, other: SharedKeys) -> bool:
+        """Whether rows and keys are the other's, exchanged."""
+        return _same(self.q, other.k) and _same(self.k, other.q)
+
 
 def _detached(known: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
     return known.detach() if isinstance(known, Tensor) else tuple(v.detach() for v in known)

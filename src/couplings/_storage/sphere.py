@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..costs import affine_on_sphere
+from ..costs import affine_on_sphere, of_cosines_
 from .choice import limits
 from .forbidden import forbidden, known_symmetric
 from .functions import ConstantMoment, Elementwise, Exponentials, Moment, Pointwise
@@ -248,7 +249,7 @@ def _moment_functions(
     plain = s is not None and not s.learnt and all(value.moving)
     if plain and s is not None and not any(kernel.moving) and not kernel.scales and not wide:
         slope, _, level = s.numbers()
-        return ConstantMoment(lambda x: torch.exp(kernel(x) - high), slope, level), 1.0
+        return ConstantMoment(partial(_constant_kernel, kernel, high), slope, level), 1.0
     if plain and s is not None and h is not None and not h.learnt and all(kernel.moving) and float(h.slope):
         (slope, _, level), lead = s.numbers(), float(h.slope)
         return Moment(slope / lead, level, _shift(lead), wide), lead
@@ -259,6 +260,15 @@ def _moment_functions(
         return weight, weight * value(x, *leaves[learnt:])
 
     return Elementwise(fn, 2, (*kernel.scales, *value.scales), wide), 1.0
+
+
+def _constant_kernel(kernel: Profile, high: float, x: Tensor) -> Tensor:
+    """exp(h(x) - high) over x itself, for one summand."""
+    if len(kernel.terms) > 1:
+        return torch.exp(kernel(x) - high)
+    (term,) = kernel.terms
+    logits = of_cosines_(term.cost, x).mul_(term.scale)
+    return (logits.sub_(high) if abs(high) > _SINGLE / 2 else logits).exp_()
 
 
 _DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
@@ -276,4 +286,5 @@ def pointwise(scores: Scores, fn: Callable[[Tensor], Tensor], offset: float | Te
     if shared is None or line is None or not all(shared.profiles[0].moving):
         return None
     shift = torch.as_tensor(line.level + offset).to(shared.q)
-    return shared.sums(Pointwise(fn, _DERIVATIVES[fn], (shift,)), line.slope)[0][0]
+    functions = Pointwise(fn, _DERIVATIVES[fn], (shift,), learnt=shift.requires_grad)
+    return shared.sums(functions, line.slope)[0][0]

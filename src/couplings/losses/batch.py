@@ -115,7 +115,7 @@ class Batch:
 
     def negative_count(self) -> Tensor:
         """How many negatives each anchor has, (N, 1)."""
-        return (~self.same.forbidden()).sum(1, keepdim=True)
+        return self.gram.shape[1] - self.same.row_counts()[:, None]
 
     def detach(self) -> Batch:
         """The same batch as a constant."""
@@ -138,7 +138,13 @@ class Batch:
             for k in range(self.views - 1):
                 b = (a + k + 1) % self.views
                 if not one_order or a < b:
-                    yield self._own_block(a, b, k) if self.gram.own_columns else self._shared_block(a, b)
+                    yield self._block(a, b)
+
+    def opposite_blocks(self) -> Iterator[tuple[Block, Block]]:
+        """Each pair of views once, as the blocks of both orders."""
+        for a in range(self.views):
+            for b in range(a + 1, self.views):
+                yield self._block(a, b), self._block(b, a)
 
     def within_views(self) -> Iterator[Block]:
         """Each view against itself (or its own negatives)."""
@@ -146,7 +152,9 @@ class Batch:
             cols: Index = self._own_from(self.views - 1) if self.gram.own_columns else self._with_queue(a)
             yield Block(f"view {a + 1}", self._view(a), cols, self._places[:, None][:, :0])
 
-    def _shared_block(self, a: int, b: int) -> Block:
+    def _block(self, a: int, b: int) -> Block:
+        if self.gram.own_columns:
+            return self._own_block(a, b, (b - a - 1) % self.views)
         return Block(f"view {a + 1} to view {b + 1}", self._view(a), self._with_queue(b), self._places[:, None])
 
     def _own_block(self, a: int, b: int, k: int) -> Block:
