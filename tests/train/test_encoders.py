@@ -34,6 +34,18 @@ def test_small_cnn_keeps_the_resolution_of_small_images() -> None:
     assert (first(8), first(28)) == ((1, 1), (2, 2))
 
 
+def test_small_cnn_ends_in_the_mean_over_pixels_with_a_gradient_in_the_layout_of_images() -> None:
+    average = list(build_encoder("small-cnn", ImageShape(1, 28, 28)).backbone)[-1]
+    maps = torch.rand(3, 5, 4, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
+    torch.testing.assert_close(average(maps), maps.mean((2, 3)))
+    layouts: list[bool] = []
+    maps.register_hook(lambda grad: layouts.append(grad.is_contiguous(memory_format=torch.channels_last)))
+    weights = torch.rand(3, 5)
+    (average(maps) * weights).sum().backward()
+    assert layouts == [True]
+    torch.testing.assert_close(maps.grad, (weights / 24)[:, :, None, None].expand(3, 5, 4, 6))
+
+
 def test_the_resnets_have_the_stem_of_cifar() -> None:
     net = build_encoder("resnet18", ImageShape(1, 32, 32)).backbone
     assert (net.conv1.kernel_size, net.conv1.stride, net.conv1.in_channels) == ((3, 3), (1, 1), 1)

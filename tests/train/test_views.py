@@ -72,7 +72,7 @@ def _one_at_a_time(images: torch.Tensor, config: ViewsConfig, generator: torch.G
 def test_drawing_all_views_at_once_gives_what_drawing_one_after_the_other_does(count: int, channels: int) -> None:
     config = ViewsConfig(count=count, crop=(0.3, 1.0), rotation=30, flip=0.5, gamma=0.4, contrast=0.4, brightness=0.2)
     images = torch.randint(256, (7, channels, 10, 14), dtype=torch.uint8)
-    images[:, :, :3] = 0  # black, of which the logarithm is infinite
+    images[:, :, :3] = 0
     views = Views(config, channels)(images, torch.Generator().manual_seed(3))
     expected = _one_at_a_time(images.float() / 255, config, torch.Generator().manual_seed(3))
     torch.testing.assert_close(list(views), expected, atol=2e-5, rtol=0)

@@ -84,6 +84,16 @@ def _check_width(width: int) -> None:
         raise ConfigError(f"encoder.width: must be a whole number of at least 1, got {width!r}")
 
 
+class _GlobalAverage(nn.Module):
+    """Mean over all pixels, taken pixel by pixel: its gradient then comes in the layout of the images, channels last,
+    which saves the layers before it a change of layout.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(n, c, h, w)`` to ``(n, c)``."""
+        return images.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+
+
 def small_cnn(shape: ImageShape, width: int = 32) -> nn.Module:
     """Three 3x3 convolutions of ``width``, twice and four times that, then a global average."""
     _check_width(width)
@@ -94,7 +104,7 @@ def small_cnn(shape: ImageShape, width: int = 32) -> nn.Module:
         *_conv(width, 2 * width, 3, 2),
         *_conv(2 * width, 4 * width, 3, 2),
     ]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers, _GlobalAverage())
 
 
 def small_alexnet(shape: ImageShape, width: int = 4096) -> nn.Module:

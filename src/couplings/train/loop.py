@@ -81,7 +81,7 @@ class _Trainer:
     def step(self, encode: _Encode, optimiser: Any, chosen: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """One update; returns the loss, the features and the projections of each view."""
         # Views are small beside activations: drawn at once, they do not depend on the micro-batch.
-        features, projections = encode(*self.views(self.images[chosen], self.generator))
+        features, projections = encode(*self.views(self.images.index_select(0, chosen), self.generator))
         value = self.loss(*projections)
         optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(value)
@@ -151,7 +151,9 @@ def _adamw(model: nn.Module, loss: Loss, config: OptimiserConfig) -> AdamW:
         {"params": list(model.parameters())},
         {"params": list(loss.parameters()), "weight_decay": 0.0},
     ]
-    return AdamW([group for group in groups if group["params"]], lr=config.lr, weight_decay=config.weight_decay)
+    used = [group for group in groups if group["params"]]
+    # Fused: one call for all parameters; on CPU half the time, equal to rounding.
+    return AdamW(used, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def _prepare(config: RunConfig, data: Dataset) -> _Trainer:
