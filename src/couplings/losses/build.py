@@ -216,7 +216,7 @@ def _id_vector(name: str, ids: Tensor, n: int) -> Tensor:
 
 
 def _require_negatives(name: str, same: Mask) -> None:
-    if checks.checks_enabled() and (alone := same.forbidden().all(1)).any():
+    if checks.checks_enabled() and (alone := same.row_counts() == same.shape[1]).any():
         row = int(alone.nonzero()[0])
         raise InvalidInput(
             f"{name}: anchor {row} is left no negative ({int(alone.sum())} such anchors), all other samples share its "

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from .. import checks
+from .._storage.choice import limits, slices
+from .._storage.grams import Index, pick
 from ..errors import InvalidInput
 from ..masks import Mask
 from ..precision import at_least_single
@@ -30,7 +32,7 @@ class Guide(Mask):
         The absolute-margin form of guided in-sample selection (GIST embeddings).
 
     Cost:
-        An N x N matrix.
+        The guide's embeddings and a number an anchor and view; its pairs are looked at panel by panel.
 
     Source:
         Solatorio 2024.
@@ -65,23 +67,26 @@ class Guide(Mask):
         self._bars = torch.stack(bars, dim=1)  # (N, blocks): from which similarity on a block's candidates are masked
         sizes = torch.tensor([len(block) for block in blocks + queue])
         self._block = torch.arange(len(sizes)).repeat_interleave(sizes).to(self._bars.device)
-        self._rows = torch.arange(len(self._anchors), device=self._bars.device)
-        self._cols = torch.arange(len(self._candidates), device=self._bars.device)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return len(self._rows), len(self._cols)
+        return len(self._anchors), len(self._candidates)
 
     def forbidden(self) -> Tensor:
         """Boolean (N, M)."""
-        near = self._anchors[self._rows] @ self._candidates[self._cols].T
-        return near > self._bars[self._rows][:, self._block[self._cols]]
+        return self._anchors @ self._candidates.T > self._bars[:, self._block]
 
-    def block(self, rows: Tensor, cols: Tensor) -> Mask:
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        """Similarities of the pairs alone, O(pairs d)."""
+        near = (pick(self._anchors, i) * pick(self._candidates, j)).sum(-1)
+        return near > self._bars[i, self._block[j]]
+
+    def block(self, rows: Index, cols: Index) -> Mask:
         """The mask of a sub-matrix."""
         part = object.__new__(Guide)
-        part.__dict__.update(self.__dict__, _rows=self._rows[rows], _cols=self._cols[cols])
+        part._anchors, part._bars = self._anchors[rows], self._bars[rows]
+        part._candidates, part._block = self._candidates[cols], self._block[cols]
         return part
 
 
@@ -106,8 +111,15 @@ def _nearest_positive(by_view: Tensor) -> Tensor:
 
 def _farthest(anchors: Tensor, block: Tensor, queue: bool) -> Tensor:
     """Similarity of each anchor to the farthest other sample of a block, rounded up so that it stays below, (N,)."""
+    size = len(block)
+    parts = slices(len(anchors), max(1, limits(block.device).panel // size))
+    return torch.cat([_farthest_of(anchors[part], block, None if queue else part.start % size) for part in parts])
+
+
+def _farthest_of(anchors: Tensor, block: Tensor, first: int | None) -> Tensor:
+    """Of some consecutive anchors, the first of which is that sample of the block."""
     near = anchors @ block.T
-    if not queue:
-        own = torch.arange(len(anchors), device=near.device)
-        near[own, own % len(block)] = torch.inf
+    if first is not None:
+        row = torch.arange(len(anchors), device=near.device)
+        near[row, (first + row) % len(block)] = torch.inf
     return near.amin(1) + _KEPT

@@ -199,10 +199,10 @@ class SupCon(Targeted):
         """Minus the mean logarithm, or the logarithm of the mean, of the positives' probabilities."""
         target, plan = batch.wanted, couplings["plan"]
         rows = target.row_mass(plan.f)
-        log_plan = target.log_entries(plan)
-        if self.log_inside:
-            return (rows * (torch.log(rows) - target.log_mean_exp(log_plan))).sum()
-        return (rows * torch.log(rows)).sum() - target.expect(log_plan)
+        if not self.log_inside:
+            return (rows * torch.log(rows)).sum() + target.cross_entropy(plan)
+        mean = target.each_row(plan, lambda plan, part: part.log_mean_exp(part.log_entries(plan)))
+        return (rows * (torch.log(rows) - mean)).sum()
 
 
 class Alignment(Loss):

@@ -12,7 +12,7 @@ from .. import checks
 from ..coupling import Coupling
 from ..marginals import KL
 from ..solve import couple
-from ..targets import Pairs, Target
+from ..targets import Pairs, Part, Target
 from .base import Couplings, Loss, Options
 from .batch import Batch
 from .gca import Matched
@@ -45,9 +45,14 @@ class _QPower(Loss):
 
     def _divergence(self, plan: Coupling, target: Target) -> Tensor:
         """In logs: k_ij = M P_ij / (a_i e^f_i), S_i = M e^-f_i, each less shift / tau."""
-        scale = math.log(len(plan.b)) - self.shift / self.temperature - plan.f[:, None]
-        wanted = scale + target.log_entries(plan) - torch.log(plan.a)[:, None]
-        return target.expect(_difference(self.q * (math.log(self.lam) + scale), self.q * wanted)) / self.q
+        level = math.log(len(plan.b)) - self.shift / self.temperature
+
+        def excess(plan: Coupling, part: Part) -> Tensor:
+            scale = level - plan.f[:, None]
+            wanted = scale + part.log_entries(plan) - torch.log(plan.a)[:, None]
+            return part.expect(_difference(self.q * (math.log(self.lam) + scale), self.q * wanted))
+
+        return target.each_row(plan, excess).sum() / self.q
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .. import checks
 from ..errors import InvalidInput, did_you_mean
+from ..graded import Graded
 from ..masks import Mask
-from ..targets import Pairs, Target, graded
+from ..targets import Pairs, Target
 from .base import Loss
 from .batch import Batch
 from .build import Sides
@@ -68,7 +69,7 @@ class SameLabel:
     def of(self, batch: Batch) -> Target:
         """Mass 1/N a row."""
         checks.require(batch.labels is not None, "target='labels' needs labels=, class ids of the samples (n,)")
-        return graded([(batch.kin, 1.0)], 0.0, batch.all_but_kin(batch.kin), batch.gram.norms[0])
+        return Graded(((batch.kin, 1.0),), 0.0, batch.itself, batch.gram.like)
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ class Domains:
             raise InvalidInput("target=Domains(...) needs domains=, domain ids of the samples (n,)")
         shared = batch.gram.shape[0] == batch.gram.shape[1]
         checks.require(shared, "the keys of a queue have no domain: drop keys= or use target='positives'")
-        levels = [(domains, self.within), (batch.sample, 1.0)]
-        return graded(levels, self.across, batch.all_but_kin(batch.sample), batch.gram.norms[0])
+        levels = ((domains, self.within), (batch.sample, 1.0))
+        return Graded(levels, self.across, batch.all_but_kin(batch.sample), batch.gram.like)
 
 
 def resolve_wanted(target: str | Wanted) -> Wanted:
