@@ -7,7 +7,7 @@ weight by a kernel: their exponents add), `-scores` flips the sign (CACR's attra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial, reduce
 from operator import or_
@@ -60,6 +60,18 @@ class Term:
         if not (isinstance(mine, SharedKeys) and isinstance(theirs, SharedKeys)):
             return False
         return mine.is_transpose_of(theirs) and self.cost == other.cost
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """Shared embeddings, and the scale if it is a tensor."""
+        gram = cast(SharedKeys, self.gram)
+        return (gram.q, gram.k, self.scale) if isinstance(self.scale, Tensor) else (gram.q, gram.k)
+
+    def with_leaves(self, new: Mapping[int, Tensor]) -> Term:
+        """The same over other tensors, by the id of those that they replace."""
+        gram = cast(SharedKeys, self.gram)
+        scale = new[id(self.scale)] if isinstance(self.scale, Tensor) else self.scale
+        return Term(SharedKeys(new[id(gram.q)], new[id(gram.k)], gram.unit), self.cost, scale)
 
     def detach(self) -> Term:
         """The same numbers as constants."""
@@ -197,6 +209,16 @@ class Scores:
         many = self.blocked or n * m > limits(self.device).tiled
         return many and all(isinstance(t.gram, SharedKeys) and t.gram.unit and not t.learns for t in self.terms)
 
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """What blocked scores are made of, each tensor once: embeddings and scales that are tensors."""
+        return tuple({id(leaf): leaf for term in self.terms for leaf in term.leaves}.values())
+
+    def with_leaves(self, *leaves: Tensor) -> Scores:
+        """The same scores over other tensors, in the order of `leaves`."""
+        new = {id(old): leaf for old, leaf in zip(self.leaves, leaves, strict=True)}
+        return self._of(tuple(term.with_leaves(new) for term in self.terms), self.temperature, self.mask)
+
     def of_rows(self, part: slice) -> Scores:
         """The scores of a panel of rows; all of them as they are."""
         return self if part == slice(0, self.shape[0]) else self.block(part, _ALL)
@@ -260,8 +282,7 @@ class Scores:
 
         `offset` is a number or a vector (n,).
         """
-        whole = not (isinstance(offset, Tensor) and offset.dim())
-        if self.tiled and whole and (sums := sphere.pointwise(self, fn, offset)) is not None:
+        if self.tiled and (sums := sphere.pointwise(self, fn, offset)) is not None:
             return sums
         if self.blocked:
             return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))

@@ -8,6 +8,8 @@ What such a plan expects of its rows does not depend on f, so a loss of expectat
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from torch import Tensor
 from . import checks, feasibility
 from ._storage import sphere
 from .coupling import Coupling, Deferred, Side
-from .marginals import Marginal
+from .marginals import Fixed, Marginal
 from .rules import Entropic
 from .scores import Scores, by_panels
 
@@ -29,18 +31,48 @@ def row_softmax(scores: Scores, rows: Marginal) -> Coupling:
     if scores.mask is not None and checks.checks_enabled():
         alone = scores.mask.row_counts() == m
         feasibility.solvable("row", torch.where(alone, torch.inf, 0.0), a)
-    potentials = Deferred(lambda: _potential(scores, a, c), like.new_zeros(m))
+    potentials = Deferred(lambda: _potential(scores, a, c, _tiled(scores)), like.new_zeros(m))
     sides = Side(a, True), Side(like.new_full((m,), 1 / m), False)
     return Coupling(scores, potentials, Entropic(), sides, (c, like.new_zeros(())))
 
 
-def _potential(scores: Scores, a: Tensor, c: Tensor) -> Tensor:
-    tiled = sphere.log_sums(scores)
-    log_sums = tiled[0][0] if tiled is not None else by_panels(scores.panels(), lambda part: _panel(scores, part))
+def row_softmax_both_ways(there: Scores, back: Scores) -> tuple[Coupling, Coupling]:
+    """Row softmaxes of scores and of their transpose, solved in one pass."""
+    once = _Once(there)
+    plans = row_softmax(there, Fixed()), row_softmax(back, Fixed())
+    first, second = (
+        replace(plan, potentials=Deferred(partial(once.potential, plan, side), plan.g)) for side, plan in enumerate(plans)
+    )
+    return first, second
+
+
+@dataclass(frozen=True, eq=False)
+class _Once:
+    """The log-sum-exps over both axes."""
+
+    scores: Scores
+
+    @cached_property
+    def log_sums(self) -> tuple[Tensor, Tensor] | None:
+        return sphere.log_sums(self.scores, columns=True)
+
+    def potential(self, plan: Coupling, side: int) -> Tensor:
+        known = self.log_sums
+        return _potential(plan.scores, plan.a, plan.softness[0], None if known is None else known[side][0])
+
+
+def _potential(scores: Scores, a: Tensor, c: Tensor, log_sums: Tensor | None) -> Tensor:
+    if log_sums is None:
+        log_sums = by_panels(scores.panels(), lambda part: _panel(scores, part))
     f = (math.log(scores.shape[1]) - log_sums) / (1 + c)
     if checks.checks_enabled():
         feasibility.solvable("row", f.detach(), a)
     return torch.where(f.isinf(), 0.0, f)
+
+
+def _tiled(scores: Scores) -> Tensor | None:
+    known = sphere.log_sums(scores) if scores.tiled else None
+    return None if known is None else known[0][0]
 
 
 def _panel(scores: Scores, part: slice) -> Tensor:

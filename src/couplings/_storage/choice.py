@@ -27,7 +27,8 @@ class Limits:
         tiled: entries (rows times columns) above which sums that tiles can do are done by tiles.
         dense: entries up to which everything else is done on one matrix; above, panel by panel.
         tile: rows and columns of a tile: it and its exponentials fit the L2 cache of a core, or keep a GPU busy.
-        panel: entries of a panel, some rows against all columns.
+        panel: entries of a panel, some rows against all columns; more than 32 MiB in single precision, because smaller
+            blocks are kept by the C library's allocator and fragment it.
         budget: bytes that a kernel may take.
     """
 
@@ -38,7 +39,7 @@ class Limits:
     budget: int
 
 
-_CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=512, panel=1 << 21, budget=256 * _MIB)
+_CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=512, panel=9 << 20, budget=256 * _MIB)
 _ACCELERATOR = Limits(tiled=1 << 22, dense=1 << 22, tile=8192, panel=1 << 26, budget=2048 * _MIB)
 _budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
 _limits: ContextVar[Limits | None] = ContextVar("limits", default=None)

@@ -1,6 +1,6 @@
 r"""Sums of functions of dot products over tiles that are made, used and forgotten: the engine of large batches.
 
-    x_ij = lead <q_i, k_j>,    R_ci = sum_j phi_c(x_ij),    C_cj = sum_i phi_c(x_ij)     over the admissible pairs
+    x_ij = lead <q_i, k_j> + o_i,    R_ci = sum_j phi_c(x_ij),    C_cj = sum_i phi_c(x_ij)     over the admissible pairs
 
 Forward: one product a tile, the functions in place, row and column sums. Backward: with cotangents Rbar, Cbar
 
@@ -89,46 +89,67 @@ class Layout:
 
 
 def pair_sums(
-    functions: PairFunctions, layout: Layout, q: Tensor, k: Tensor, lead: float | Tensor
+    functions: PairFunctions,
+    layout: Layout,
+    q: Tensor,
+    k: Tensor,
+    lead: float | Tensor,
+    offsets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(R, C), shapes (count, n) and (count, m); C is empty (count, 0) unless the layout asks for it.
 
-    `lead` may be a 0-dim tensor with gradient.
+    `lead` may be a 0-dim tensor with gradient, and so may the `offsets` (n,) of the rows, which no triangle has.
     """
     scale = lead.to(q) if isinstance(lead, Tensor) else q.new_tensor(lead)
-    return cast(tuple[Tensor, Tensor], _PairSums.apply(functions, layout, q, k, scale, *functions.leaves))
+    return cast(tuple[Tensor, Tensor], _PairSums.apply(functions, layout, q, k, scale, offsets, *functions.leaves))
 
 
 class _PairSums(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, functions: PairFunctions, layout: Layout, q: Tensor, k: Tensor, lead: Tensor, *leaves: Tensor
+        ctx: Any,
+        functions: PairFunctions,
+        layout: Layout,
+        q: Tensor,
+        k: Tensor,
+        lead: Tensor,
+        offsets: Tensor | None,
+        *leaves: Tensor,
     ) -> tuple[Tensor, Tensor]:
         ctx.functions, ctx.layout = functions, layout
-        ctx.save_for_backward(q, k, lead, *leaves)
-        return _Pass(functions.with_leaves(*leaves), layout, q, k, lead).sums()
+        ctx.save_for_backward(q, k, lead, offsets, *leaves)
+        return _Pass(functions.with_leaves(*leaves), layout, q, k, lead, offsets).sums()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, rows: Tensor, cols: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, lead, *leaves = ctx.saved_tensors
-        run = _Pass(ctx.functions.with_leaves(*leaves), ctx.layout, q, k, lead)
+        q, k, lead, offsets, *leaves = ctx.saved_tensors
+        run = _Pass(ctx.functions.with_leaves(*leaves), ctx.layout, q, k, lead, offsets)
         return None, None, *run.gradients(rows, cols, ctx.needs_input_grad[2:])
 
 
 class _Pass:
     """One visit of all tiles."""
 
-    def __init__(self, functions: PairFunctions, layout: Layout, q: Tensor, k: Tensor, lead: Tensor) -> None:
+    def __init__(
+        self,
+        functions: PairFunctions,
+        layout: Layout,
+        q: Tensor,
+        k: Tensor,
+        lead: Tensor,
+        offsets: Tensor | None,
+    ) -> None:
         self.functions, self.layout, self.tiling = functions, layout, layout.tiling
-        self.q, self.k, self.lead = q, k, lead
+        self.q, self.k, self.lead, self.offsets = q, k, lead, offsets
         self.scaled = q * self.lead
         self.scratch = Scratch(q, self.tiling.side)
 
     def dots(self, tile: Tile) -> Tensor:
-        """lead <q_i, k_j> of a tile."""
+        """lead <q_i, k_j> + o_i of a tile."""
         out = self.scratch.tile("dots", tile.shape, self.q.dtype)
-        return torch.mm(self.scaled[tile.rows], self.k[tile.cols].T, out=out)
+        torch.mm(self.scaled[tile.rows], self.k[tile.cols].T, out=out)
+        return out if self.offsets is None else out.add_(self.offsets[tile.rows][:, None])
 
     def sums(self) -> tuple[Tensor, Tensor]:
         """Row sums and column sums."""
@@ -147,10 +168,11 @@ class _Pass:
         return rows, rows.new_zeros((count, 0)) if mirrored else cols
 
     def gradients(self, rows: Tensor, cols: Tensor, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        """dL/d(q, k, lead, leaves) from the cotangents of both sums."""
+        """dL/d(q, k, lead, offsets, leaves) from the cotangents of both sums."""
         triangle = self.tiling.triangle
         to_q = torch.zeros_like(self.q)
         to_k = to_q if triangle else torch.zeros_like(self.k)
+        to_offsets = None if self.offsets is None else torch.zeros_like(self.offsets)
         to_leaves = [torch.zeros_like(leaf) for leaf in self.functions.leaves]
         cols = rows if triangle else cols
         for tile in self.tiling:
@@ -161,10 +183,12 @@ class _Pass:
                 to_q[tile.rows].addmm_(weights, self.k[tile.cols])
             if needed[1] and not twice:
                 to_k[tile.cols].addmm_(weights.T, self.q[tile.rows])
+            if to_offsets is not None:
+                to_offsets[tile.rows] += weights.sum(1)
             for total, part in zip(to_leaves, given, strict=True):
                 total += part / 2 if twice else part
         to_lead = (to_q * self.q).sum() / (2 if triangle else 1) if needed[2] else None
-        return to_q.mul_(self.lead), None if triangle else to_k.mul_(self.lead), to_lead, *to_leaves
+        return to_q.mul_(self.lead), None if triangle else to_k.mul_(self.lead), to_lead, to_offsets, *to_leaves
 
     def _weigh(self, tile: Tile, rows: Tensor, cols: Tensor) -> Weigh:
         """Multiplies by Rbar + Cbar; in a triangle by both rows' cotangents, once on the diagonal for both."""

@@ -115,14 +115,19 @@ class Joint:
         """Whether any precision holds them."""
         return spread + self.reach < _DOUBLE
 
-    def sums(self, functions: PairFunctions, lead: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
-        """Row and column sums of functions of lead x; the triangle's columns are its rows."""
-        rows, cols = pair_sums(functions, self.layout, self.q, self.k, lead)
+    def sums(
+        self, functions: PairFunctions, lead: float | Tensor = 1.0, offsets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Row and column sums of functions of lead x + offset; the triangle's columns are its rows."""
+        rows, cols = pair_sums(functions, self.layout, self.q, self.k, lead, offsets)
         return rows, rows if self.layout.tiling.triangle else cols
 
 
-def joint(*several: Scores, columns: bool = False) -> Joint | None:
-    """The scores as functions of one cosine, under the mask of the first; None where they are not."""
+def joint(*several: Scores, columns: bool = False, triangle: bool = True) -> Joint | None:
+    """The scores as functions of one cosine, under the mask of the first; None where they are not.
+
+    `triangle`: sums of a pair and of its transpose may be made together.
+    """
     grams = [term.gram for scores in several for term in scores.terms]
     live = next((gram for gram in grams if _moves(gram)), grams[0])
     if not (isinstance(live, SharedKeys) and live.unit and all(_agree(live, gram) for gram in grams)):
@@ -130,7 +135,7 @@ def joint(*several: Scores, columns: bool = False) -> Joint | None:
     if any(term.learns for scores in several for term in scores.terms):
         return None
     profiles = tuple(Profile(s.terms, tuple(_moves(t.gram) for t in s.terms)) for s in several)
-    return Joint(live.q, live.k, profiles, _layout(several[0], live, columns))
+    return Joint(live.q, live.k, profiles, _layout(several[0], live, columns, triangle))
 
 
 def _moves(gram: Gram) -> bool:
@@ -144,9 +149,9 @@ def _agree(live: SharedKeys, gram: Gram) -> bool:
     return not _moves(gram) or (gram.q is live.q and gram.k is live.k)
 
 
-def _layout(scores: Scores, gram: SharedKeys, columns: bool) -> Layout:
+def _layout(scores: Scores, gram: SharedKeys, columns: bool, triangle: bool) -> Layout:
     n, m = scores.shape
-    triangle = gram.q is gram.k and known_symmetric(scores.mask)
+    triangle = triangle and gram.q is gram.k and known_symmetric(scores.mask)
     tiling = Tiling(n, m, limits(scores.device).tile, triangle)
     return Layout(tiling, forbidden(scores.mask, tiling), columns and not triangle)
 
@@ -280,11 +285,29 @@ _DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
 
 
 def pointwise(scores: Scores, fn: Callable[[Tensor], Tensor], offset: float | Tensor) -> Tensor | None:
-    """sum_j fn(h_ij + offset), (n,), for a 0-dim offset; None: not by tiles, or a function of unknown derivative."""
-    shared = joint(scores) if fn in _DERIVATIVES else None
+    """sum_j fn(h_ij + offset_i), (n,), for an offset that is a number, a 0-dim tensor or a vector (n,); None: by panels."""
+    vector = isinstance(offset, Tensor) and offset.dim() > 0
+    shared = joint(scores, triangle=not vector)
     line = None if shared is None else shared.profiles[0].line()
-    if shared is None or line is None or not all(shared.profiles[0].moving):
+    if shared is None or line is None or not all(shared.profiles[0].moving) or _captures(fn, shared.q):
         return None
     shift = torch.as_tensor(line.level + offset).to(shared.q)
-    functions = Pointwise(fn, _DERIVATIVES[fn], (shift,), learnt=shift.requires_grad)
-    return shared.sums(functions, line.slope)[0][0]
+    if vector:
+        return shared.sums(_one(fn, shift.new_zeros(())), line.slope, shift)[0][0]
+    return shared.sums(_one(fn, shift), line.slope)[0][0]
+
+
+def _one(fn: Callable[[Tensor], Tensor], shift: Tensor) -> PairFunctions:
+    """fn(x + shift), by its derivative where that is known."""
+    if fn in _DERIVATIVES:
+        return Pointwise(fn, _DERIVATIVES[fn], (shift,), learnt=shift.requires_grad)
+    return Elementwise(lambda x, by: (fn(x + by),), 1, (shift,))
+
+
+def _captures(fn: Callable[[Tensor], Tensor], like: Tensor) -> bool:
+    """Whether the function carries gradient to something other than its argument; refuses what is no elementwise function."""
+    if fn in _DERIVATIVES:
+        return False
+    with torch.enable_grad():
+        probe = fn(like.new_zeros(2, 3))
+    return not isinstance(probe, Tensor) or probe.shape != (2, 3) or probe.requires_grad
