@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from .errors import Infeasible, InvalidInput, warn
-from .masks import Mask
+from .masks import Index, Mask
+from .scores import Scores
 
 
-def _admissible(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, eq=False)
+class Weightless(Mask):
+    """Pairs whose row or column has weight zero: True in the vectors (n,) and (m,)."""
+
+    rows: Tensor
+    cols: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.rows), len(self.cols)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is such a row or column at all."""
+        return bool(self.rows.any() | self.cols.any())
+
+    def forbidden(self) -> Tensor:
+        """Boolean (n, m)."""
+        return self.rows[:, None] | self.cols
+
+    def block(self, rows: Index, cols: Index) -> Mask:
+        """The mask of a sub-matrix."""
+        return Weightless(self.rows[rows], self.cols[cols])
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        """Weights looked up, O(pairs)."""
+        return self.rows[i] | self.cols[j]
+
+
+def _admissible(scores: Scores, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Which rows and columns have at least one admissible pair with a side of positive weight."""
-    alive = logits > -torch.inf
-    return (alive & (b > 0)).any(1), (alive & (a > 0)[:, None]).any(0)
+    rows, cols = [], torch.zeros_like(b, dtype=torch.bool)
+    for part in scores.panels() if scores.blocked else [slice(0, len(a))]:
+        alive = scores.of_rows(part).storage.logits.detach() > -torch.inf
+        rows.append((alive & (b > 0)).any(1))
+        cols |= (alive & (a[part] > 0)[:, None]).any(0)
+    return torch.cat(rows), cols
 
 
 def solvable(name: str, potential: Tensor, weights: Tensor) -> None:
@@ -43,9 +80,10 @@ def no_nan(name: str, values: Tensor) -> None:
         )
 
 
-def without_empty(logits: Tensor, a: Tensor, b: Tensor, rows: bool, cols: bool) -> tuple[Tensor, Tensor]:
+@torch.no_grad()
+def without_empty(scores: Scores, a: Tensor, b: Tensor, rows: bool, cols: bool) -> tuple[Tensor, Tensor]:
     """Weights with the mass of empty constrained rows and columns moved to the others."""
-    row_ok, col_ok = _admissible(logits, a, b)
+    row_ok, col_ok = _admissible(scores, a, b)
     return (_moved(a, row_ok) if rows else a), (_moved(b, col_ok) if cols else b)
 
 

@@ -106,8 +106,12 @@ class Entropic(Rule):
     def half_step(
         self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor, start: Tensor | None = None
     ) -> Tensor:
-        """In closed form: minus a log-sum-exp, damped by 1 / (1 + c)."""
-        return -torch.logsumexp(logits + (potential + log_weights), dim=1) / (1 + c)
+        """In closed form."""
+        return self.root(torch.logsumexp(logits + (potential + log_weights), dim=1), c)
+
+    def root(self, log_sums: Tensor, c: Tensor) -> Tensor:
+        """Minus log sum_j w_j exp(h_ij + g_j), damped by 1 / (1 + c)."""
+        return -log_sums / (1 + c)
 
 
 class _QExponential(Rule):

@@ -8,35 +8,24 @@ r"""The one solver: alternate half-steps on two potentials, with the exact gradi
 `sweeps=T` is row then column, T times; `row_step=True` ends on one more row half-step. InfoNCE's softmax is
 `sweeps=0` with the row step; Sinkhorn is many sweeps between two `Fixed` sides.
 
-Gradient. Only the potentials of each half-step are kept, (n + m) numbers a sweep. With fbar, gbar the
-cotangents of the last potentials, walk back: a row half-step has df = -V dh / slope, V its row-normalised
-derivative weights and slope = c + sum_j V_ij, so it adds -(fbar / slope) o V to dL/dh and sends the same
-vector through V into gbar; a column half-step likewise. Nothing is unrolled and nothing is approximated: the
-result is the derivative of the T sweeps themselves, for any T.
+The loop and its gradient are in `sweeps`; how the logits are stored (one matrix, a kernel kept beside the embeddings,
+panels made again) is chosen by size, device and memory budget, and changes nothing but time and memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, cast
-
-import torch
 from torch import Tensor
 
 from . import checks, feasibility
-from ._storage.adjoint import Update, adjoint_of
-from ._storage.dense import COLS, ROWS, Dense
+from ._storage.backing import backing_of
 from .coupling import Coupling, Side, Solved
-from .errors import InvalidInput, warn
+from .errors import InvalidInput
 from .marginals import Fixed, Free, Marginal
-from .masks import GivenMask
 from .precision import full_precision
 from .rules import Entropic, Power, Rule
 from .scores import Scores
-from .softmax import row_softmax
-
-_CHECK_EVERY = 10
-"""Sweeps between looks at the marginal error, which cost half a sweep and one device synchronisation."""
+from .softmax import row_softmax, row_softmax_both_ways
+from .sweeps import Problem, solve
 
 
 def couple(
@@ -96,7 +85,7 @@ def couple(
         if _row_step_alone(scores, rows, cols, rule, sweeps, row_step, init, skip_empty):
             return row_softmax(scores, rows)
         scores, a, b = _weighted(scores, rows, cols, skip_empty)
-        like = scores.storage.logits.detach()
+        like = _like(scores)
         problem = Problem(
             rule=rule,
             sides=(Side(a, rows.constrained), Side(b, cols.constrained)),
@@ -106,8 +95,15 @@ def couple(
             start=_start(init, like, scores.shape[1]),
         )
         softness = rows.softness(scores.temperature, like), cols.softness(scores.temperature, like)
-        f, g = _Solve.apply(problem, *softness, *scores.storage.leaves)
+        f, g = solve(problem, backing_of(scores), softness)
     return Coupling(scores, Solved(f, g), rule, problem.sides, softness)
+
+
+def couple_both_ways(there: Scores, back: Scores) -> tuple[Coupling, Coupling]:
+    """Row-normalised plans of scores and of those of the opposite direction: one pass where they are transposes."""
+    if there.tiled and back.is_transpose_of(there):
+        return row_softmax_both_ways(there, back)
+    return couple(there), couple(back)
 
 
 def _row_step_alone(
@@ -120,22 +116,10 @@ def _row_step_alone(
     init: Tensor | None,
     skip_empty: bool,
 ) -> bool:
-    """Whether the plan is one row half-step from zero over equal columns, of scores too many for a matrix."""
+    """Whether the plan is one row half-step from zero over equal columns, of scores that need no matrix."""
     plain = isinstance(cols, Free) and cols.weights is None and isinstance(rule, Entropic)
     once = rows.constrained and (sweeps > 0 or row_step)
-    return scores.blocked and plain and once and init is None and not skip_empty
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """All that the solver needs besides the logits."""
-
-    rule: Rule
-    sides: tuple[Side, Side]
-    sweeps: int
-    row_step: bool
-    tol: float | None
-    start: Tensor
+    return (scores.tiled or scores.blocked) and plain and once and init is None and not skip_empty
 
 
 def _validate(
@@ -179,13 +163,12 @@ def _has_half_step(rows: Marginal, cols: Marginal, sweeps: int, row_step: bool) 
 def _weighted(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) -> tuple[Scores, Tensor, Tensor]:
     """The weights of both sides, and the scores without the rows and columns that have none."""
     given = rows.weights is not None or cols.weights is not None
-    like = scores.storage.logits.detach()
+    like = _like(scores)
     a, b = rows.resolve("rows", scores.shape[0], like), cols.resolve("cols", scores.shape[1], like)
     if given:
         scores = _without_weightless(scores, a, b)
     if skip_empty:
-        logits = scores.storage.logits.detach()
-        a, b = feasibility.without_empty(logits, a, b, rows.constrained, cols.constrained)
+        a, b = feasibility.without_empty(scores, a, b, rows.constrained, cols.constrained)
     if checks.checks_enabled() and isinstance(rows, Fixed) and isinstance(cols, Fixed):
         if given:
             feasibility.same_mass(a, b)
@@ -195,8 +178,13 @@ def _weighted(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) 
 
 
 def _without_weightless(scores: Scores, a: Tensor, b: Tensor) -> Scores:
-    weightless = (a == 0)[:, None] | (b == 0)
-    return scores.masked(GivenMask(weightless)) if weightless.any() else scores
+    mask = feasibility.Weightless(a == 0, b == 0)
+    return scores.masked(mask) if mask.any else scores
+
+
+def _like(scores: Scores) -> Tensor:
+    """A constant in the precision and on the device of the logits."""
+    return scores.terms[0].gram.like if scores.blocked else scores.storage.logits.detach()
 
 
 def _start(init: Tensor | None, like: Tensor, m: int) -> Tensor:
@@ -207,100 +195,3 @@ def _start(init: Tensor | None, like: Tensor, m: int) -> Tensor:
     sound = not checks.checks_enabled() or bool(init.isfinite().all())
     checks.require(sound, "init holds NaN or inf: pass finite potentials, or None to start from zero")
     return init.detach().to(like)
-
-
-class _Solve(torch.autograd.Function):
-    """Potentials from logits and softness; the exact adjoint of the half-steps that were run."""
-
-    @staticmethod
-    def forward(ctx: Any, problem: Problem, c_rows: Tensor, c_cols: Tensor, *leaves: Tensor) -> tuple[Tensor, Tensor]:
-        run = _Run(problem, Dense.from_leaves(*leaves), (c_rows, c_cols))
-        run.solve()
-        ctx.problem, ctx.order = problem, [side for side, _ in run.history]
-        ctx.save_for_backward(c_rows, c_cols, *leaves, *(potential for _, potential in run.history))
-        return run.potentials[ROWS].clone(), run.potentials[COLS].clone()
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # potentials are kept as constants: a second derivative would be silently wrong
-            raise NotImplementedError("couple has no second derivative: call backward without create_graph=True")
-        saved, order, problem = ctx.saved_tensors, ctx.order, cast(Problem, ctx.problem)
-        split = len(saved) - len(order)
-        softness, storage = saved[:2], Dense.from_leaves(*saved[2:split])
-        updates = _updates(problem, order, saved[split:])
-        adjoint = adjoint_of(problem.rule, storage, tuple(s.weights for s in problem.sides), softness, updates)
-        bar, soft_bar = list(cotangents), [torch.zeros_like(c) for c in softness]
-        for update in reversed(updates):
-            side, sent = update.side, bar[update.side]
-            scaled, passed = adjoint.pull(update, sent)
-            soft_bar[side] = soft_bar[side] + (scaled * update.own).sum()
-            bar[side], bar[1 - side] = torch.zeros_like(sent), bar[1 - side] + passed
-        return None, soft_bar[ROWS], soft_bar[COLS], *adjoint.finish()
-
-
-def _updates(problem: Problem, order: list[int], potentials: tuple[Tensor, ...]) -> list[Update]:
-    """What each half-step read and wrote, in the order they were run."""
-    n = problem.sides[ROWS].weights.shape[0]
-    current = [problem.start.new_zeros(n), problem.start]
-    updates = []
-    for side, own in zip(order, potentials, strict=True):
-        updates.append(Update(side, own, current[1 - side]))
-        current[side] = own
-    return updates
-
-
-class _Run:
-    """The loop: potentials now, and the history that the adjoint needs."""
-
-    def __init__(self, problem: Problem, storage: Dense, softness: tuple[Tensor, Tensor]) -> None:
-        self.problem, self.storage, self.softness = problem, storage, softness
-        self.potentials = [problem.start.new_zeros(problem.sides[ROWS].weights.shape[0]), problem.start]
-        self.history: list[tuple[int, Tensor]] = []
-
-    def solve(self) -> None:
-        for sweep in range(1, self.problem.sweeps + 1):
-            for side in (ROWS, COLS):
-                self.half_step(side)
-            if self.problem.tol is not None and self.reached(sweep):
-                break
-        if self.problem.row_step:
-            self.half_step(ROWS)
-        if not self.history and checks.checks_enabled():
-            feasibility.no_nan("row", self.storage.logits.amax(1))
-
-    def half_step(self, side: int) -> None:
-        if not self.problem.sides[side].constrained:
-            return
-        other = self.problem.sides[1 - side].weights
-        logits = self.storage.seen_from(side)
-        start = self.potentials[side] if any(done == side for done, _ in self.history) else None
-        own = self.problem.rule.half_step(logits, self.potentials[1 - side], other.log(), self.softness[side], start)
-        if checks.checks_enabled() and len(self.history) < 2:
-            feasibility.solvable("row" if side == ROWS else "column", own, self.problem.sides[side].weights)
-        own = torch.where(own.isinf(), 0.0, own)  # nothing admissible: no mass at any potential
-        self.potentials[side] = own
-        self.history.append((side, own))
-
-    def reached(self, sweep: int) -> bool:
-        """Whether the row marginal is within tol; warns on the last sweep when it is not."""
-        if not self.problem.sides[ROWS].constrained:
-            return True  # the column half-step is exact
-        last = sweep == self.problem.sweeps
-        if sweep % _CHECK_EVERY and not last:
-            return False
-        error = float(self.row_error())
-        if last and error > cast(float, self.problem.tol):
-            warn(
-                f"couple stopped after {sweep} sweeps with a row-marginal error of {error:.2g}, above tol = "
-                f"{self.problem.tol:.2g}: allow more sweeps, raise the plan's temperature (HCLOT's reg), or use KL "
-                "marginals"
-            )
-        return error <= cast(float, self.problem.tol)
-
-    def row_error(self) -> Tensor:
-        f, g = self.potentials
-        a, b = (side.weights for side in self.problem.sides)
-        mass = self.problem.rule.density(self.storage.seen_from(ROWS) + g + f[:, None]) @ b
-        if self.problem.row_step:  # which repairs a factor that all rows share: the slow mode of KL columns
-            mass = mass * (a.sum() / (a @ mass))
-        return (a * (mass - torch.exp(-self.softness[ROWS] * f)).abs()).sum()

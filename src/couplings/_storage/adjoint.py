@@ -1,11 +1,12 @@
 """Walking the half-steps back: who pulls which cotangent, and the sum of all contributions to the logits.
 
-Entropic rule: each half-step's weights are the last kernel R_ij = exp(f_i + g_j + h_ij) scaled by a row and a
-column vector, so the sum over 2T half-steps is R o (A B^T) with 2T columns: one pass, whatever T. The vectors
-are referred to the *final* potentials, so they stay near one; against the raw kernel exp(h) they would
-overflow in float32 at temperature 0.01.
+Entropic rule: each half-step's weights are one kernel R scaled by a row and a column vector, so the sum over 2T
+half-steps is R o (A B^T) with 2T columns: one visit of all panels, whatever T. A column half-step and the row half-step
+before it pull through the same panels in one visit, and the first pair of the sweeps shares its visit with the
+contraction: T + 1 visits in all, O((n + m) T) numbers beside a panel.
 
-Other rules have a support or a power of their own in every half-step, so each adds its own map.
+Other rules have a support or a power of their own in every half-step, so each adds its own map, made again at the end;
+so does a half-step whose potentials moved too far for one kernel.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..rules import Entropic, Rule
-from .dense import COLS, ROWS, Dense, spread
+from .dense import COLS, ROWS
+from .gradient import Gradient
+from .sums import LogSums, Sums
+
+Vectors = tuple[Tensor, Tensor]
+
+_FAR = {torch.float32: 60.0, torch.float64: 600.0}
+"""How far a potential may move between sweeps before its exponential, and a sum of them, leaves the dtype."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,83 +39,162 @@ class Update:
 
 
 class Adjoint(ABC):
-    """Accumulates dL/dlogits over the half-steps, from the last to the first."""
+    """Pulls the cotangents of the last potentials through all half-steps, from the last to the first.
+
+    Attributes:
+        bars: cotangents of both potentials, as far as the walk has come.
+        soft_bars: those of both sides' c.
+    """
+
+    def __init__(self, weights: Vectors, softness: Vectors, updates: list[Update], bars: Vectors) -> None:
+        self.weights, self.softness, self.updates, self.bars = weights, softness, updates, list(bars)
+        self.soft_bars = [torch.zeros_like(c) for c in softness]
 
     @abstractmethod
-    def pull(self, update: Update, cotangent: Tensor) -> tuple[Tensor, Tensor]:
-        """(-cotangent / slope, what the other side's earlier potential receives)."""
+    def walk(self, gradient: Gradient) -> None:
+        """All the way; the logits' share goes to the gradient."""
 
-    @abstractmethod
-    def finish(self) -> tuple[Tensor, ...]:
-        """Gradients of the storage's leaves."""
+    def scaled(self, update: Update, slope: Tensor) -> Tensor:
+        """-cotangent / slope; its share of c's gradient is taken."""
+        vector = -self.bars[update.side] / slope
+        self.soft_bars[update.side] = self.soft_bars[update.side] + (vector * update.own).sum()
+        return vector
+
+    def pass_on(self, update: Update, received: Tensor) -> None:
+        """The cotangent has moved over to the potential of the other side that the half-step read."""
+        self.bars[update.side] = torch.zeros_like(self.bars[update.side])
+        self.bars[1 - update.side] = self.bars[1 - update.side] + received
 
 
 def adjoint_of(
-    rule: Rule,
-    storage: Dense,
-    weights: tuple[Tensor, ...],
-    softness: tuple[Tensor, ...],
-    updates: list[Update],
+    rule: Rule, sums: Sums, weights: Vectors, softness: Vectors, updates: list[Update], bars: Vectors
 ) -> Adjoint:
     """The cheapest exact adjoint for the rule."""
-    if isinstance(rule, Entropic):
-        return _RankTwoT(storage, weights, softness, updates)
-    return _Pointwise(rule, storage, weights, softness)
+    if isinstance(rule, Entropic) and (not isinstance(sums, LogSums) or _stayed_near(updates, softness)):
+        return _RankTwoT(sums, weights, softness, updates, bars)
+    assert isinstance(sums, LogSums)
+    return _Pointwise(rule, sums, weights, softness, updates, bars)
+
+
+def _stayed_near(updates: list[Update], softness: Vectors) -> bool:
+    """Whether one kernel, at the last potentials, serves all half-steps; chains of masked pairs move far."""
+    if not checks.checks_enabled():
+        return True
+    last = dict(zip((ROWS, COLS), _last_potentials(updates), strict=True))
+    moved = [((1 + softness[u.side]) * u.own - last[u.side]).abs().amax() for u in updates]
+    moved += [(u.other - last[1 - u.side]).abs().amax() for u in updates]
+    return bool(torch.stack(moved).amax() < _FAR[updates[0].own.dtype])
 
 
 class _RankTwoT(Adjoint):
-    def __init__(
-        self, storage: Dense, weights: tuple[Tensor, ...], softness: tuple[Tensor, ...], updates: list[Update]
-    ) -> None:
-        self.weights, self.softness = weights, softness
-        self.final = _final_potentials(storage, updates)
-        self.kernel = storage.kernel(*self.final)
-        self.factors: tuple[list[Tensor], list[Tensor]] = ([], [])
+    def __init__(self, sums: Sums, weights: Vectors, softness: Vectors, updates: list[Update], bars: Vectors) -> None:
+        super().__init__(weights, softness, updates, bars)
+        self.kernel = sums.kernel(*_last_potentials(updates))
+        self.factors = tuple(bars[ROWS].new_empty((size, len(updates))) for size in sums.shape)
 
-    def pull(self, update: Update, cotangent: Tensor) -> tuple[Tensor, Tensor]:
-        side, other = update.side, 1 - update.side
-        c = self.softness[side]
-        scaled = -cotangent / (1 + c)
+    def walk(self, gradient: Gradient) -> None:
+        """The visit that has the first update contracts: nothing before it needs a cotangent."""
+        index = len(self.updates) - 1
+        while index >= 0:
+            paired = index > 0 and self.updates[index].side == COLS and self.updates[index - 1].side == ROWS
+            take = self._pair if paired else self._one
+            take(index, gradient if index == int(paired) else None)
+            index -= 2 if paired else 1
+
+    def _one(self, index: int, gradient: Gradient | None) -> None:
+        update = self.updates[index]
+        own, theirs = self._vectors(index)
+        mine = self.scaled(update, 1 + self.softness[update.side]) * own
+        self.factors[update.side][:, index] = mine
+        if gradient is None:
+            self.pass_on(update, theirs * self._product(update.side, mine))
+        else:
+            for part, panel in self.kernel.panels():
+                self._contract(part, panel, gradient)
+
+    def _pair(self, index: int, gradient: Gradient | None) -> None:
+        """A column half-step and the row half-step before it: what a panel of rows receives, it sends on at once."""
+        col, row = self.updates[index], self.updates[index - 1]
+        (own, theirs), (row_own, row_theirs) = self._vectors(index), self._vectors(index - 1)
+        mine = self.factors[COLS][:, index] = self.scaled(col, 1 + self.softness[COLS]) * own
+        slope, row_mine = 1 + self.softness[ROWS], torch.empty_like(row_own)
+        received, sent = torch.empty_like(theirs), torch.zeros_like(row_theirs)
+        for part, panel in self.kernel.panels():
+            received[part] = theirs[part] * (panel @ mine)
+            row_mine[part] = -(self.bars[ROWS][part] + received[part]) / slope * row_own[part]
+            self.factors[ROWS][part, index - 1] = row_mine[part]
+            if gradient is None:
+                sent.addmv_(panel.T, row_mine[part])
+            else:
+                self._contract(part, panel, gradient)
+        self.pass_on(col, received)
+        self.scaled(row, slope)
+        self.pass_on(row, row_theirs * sent)
+
+    def _vectors(self, index: int) -> Vectors:
+        """exp((1 + c) own) and w exp(other), as the kernel takes them; the latter is the other side's factor."""
+        update = self.updates[index]
         # (1 + c) own is minus the log-sum-exp, the potential that makes the half-step's weights sum to one.
-        mine = scaled * torch.exp((1 + c) * update.own - self.final[side])
-        theirs = self.weights[other] * torch.exp(update.other - self.final[other])
-        self.factors[side].append(mine)
-        self.factors[other].append(theirs)
-        return scaled, theirs * (mine @ self.kernel if side == ROWS else self.kernel @ mine)
+        exponent = (1 + self.softness[update.side]) * update.own
+        here, there = self.kernel.reference(update.side, exponent, update.other)
+        theirs = self.weights[1 - update.side] * torch.exp(update.other - there)
+        self.factors[1 - update.side][:, index] = theirs
+        return torch.exp(exponent - here), theirs
 
-    def finish(self) -> tuple[Tensor, ...]:
-        if not self.factors[ROWS]:
-            return (torch.zeros_like(self.kernel),)
-        rows, cols = (torch.stack(f, dim=1) for f in self.factors)
-        if rows.shape[1] == 1:
-            return (self.kernel.mul_(rows).mul_(cols.T),)
-        return (self.kernel.mul_(rows @ cols.T),)
+    def _product(self, side: int, vector: Tensor) -> Tensor:
+        """What a side's vector sends through the kernel to the other side."""
+        if side == COLS:
+            return torch.cat([panel @ vector for _, panel in self.kernel.panels()])
+        total = torch.zeros_like(self.weights[COLS])
+        for part, panel in self.kernel.panels():
+            total.addmv_(panel.T, vector[part])
+        return total
+
+    def _contract(self, part: slice, panel: Tensor, gradient: Gradient) -> None:
+        rows, cols = self.factors[ROWS][part], self.factors[COLS]
+        alone = rows.shape[1] == 1
+        gradient.add(part, panel.mul_(rows).mul_(cols.T) if alone else panel.mul_(rows @ cols.T))
 
 
-def _final_potentials(storage: Dense, updates: list[Update]) -> tuple[Tensor, Tensor]:
-    n, m = storage.logits.shape
-    final = [storage.logits.new_zeros(n), storage.logits.new_zeros(m)]
-    for update in updates:
-        final[update.side], final[1 - update.side] = update.own, update.other
-    return final[ROWS], final[COLS]
+def _last_potentials(updates: list[Update]) -> Vectors:
+    last = updates[-1]
+    return (last.own, last.other) if last.side == ROWS else (last.other, last.own)
 
 
 class _Pointwise(Adjoint):
-    def __init__(self, rule: Rule, storage: Dense, weights: tuple[Tensor, ...], softness: tuple[Tensor, ...]) -> None:
-        self.rule, self.storage, self.weights, self.softness = rule, storage, weights, softness
-        self.total = torch.zeros_like(storage.logits)
+    def __init__(
+        self,
+        rule: Rule,
+        sums: LogSums,
+        weights: Vectors,
+        softness: Vectors,
+        updates: list[Update],
+        bars: Vectors,
+    ) -> None:
+        super().__init__(weights, softness, updates, bars)
+        self.rule, self.sums = rule, sums
 
-    def pull(self, update: Update, cotangent: Tensor) -> tuple[Tensor, Tensor]:
-        side, c = update.side, self.softness[update.side]
-        x = self.storage.logits + spread(update.own, side) + spread(update.other, 1 - side)
-        # sum_j w_j phi = exp(-c own) holds at the root.
-        derivative = self.rule.slope(x) * spread(self.weights[1 - side], 1 - side)
-        derivative = derivative * spread(torch.exp(c * update.own), side)
-        slope = c + derivative.sum(1 - side)
-        scaled = -cotangent / torch.where(slope > 0, slope, 1.0)
-        contribution = derivative * spread(scaled, side)
-        self.total += contribution
-        return scaled, contribution.sum(side)
+    def walk(self, gradient: Gradient) -> None:
+        """Each half-step on its own side's panels, then all maps on panels of rows."""
+        factors = [self._pull(update) for update in reversed(self.updates)]
+        for part, logits in self.sums.panels(ROWS):
+            total = torch.zeros_like(logits)
+            for update, (mine, theirs) in zip(reversed(self.updates), factors, strict=True):
+                f, g = (update.own, update.other) if update.side == ROWS else (update.other, update.own)
+                rows, cols = (mine, theirs) if update.side == ROWS else (theirs, mine)
+                total += self.rule.slope(logits + g + f[part, None]).mul_(rows[part, None]).mul_(cols)
+            gradient.add(part, total)
 
-    def finish(self) -> tuple[Tensor, ...]:
-        return (self.total,)
+    def _pull(self, update: Update) -> Vectors:
+        """The factors of its map, after its cotangent has moved on."""
+        side, c, theirs = update.side, self.softness[update.side], self.weights[1 - update.side]
+        own = torch.exp(c * update.own)  # sum_j w_j phi = exp(-c own) holds at the root
+        slope, received = torch.empty_like(own), torch.zeros_like(theirs)
+        for part, panel in self.sums.panels(side):
+            weights = self.rule.slope(panel + update.other + update.own[part, None])
+            level = c + own[part] * (weights @ theirs)
+            slope[part] = torch.where(level > 0, level, 1.0)
+            received.addmv_(weights.T, -self.bars[side][part] / slope[part] * own[part])
+        mine = self.scaled(update, slope) * own
+        self.pass_on(update, theirs * received)
+        return mine, theirs

@@ -1,0 +1,80 @@
+"""The kernel that the entropic adjoint multiplies with, by panels, and what its vectors are referred to.
+
+A half-step's weights are exp(own_i + other_j + h_ij) w_j. With a kernel exp(h_ij + r_i + r'_j) they are that kernel
+between the vectors exp(own - r) and w exp(other - r'), for any references r, r'.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .dense import ROWS, spread
+from .panels import Kept, Panel, Source
+
+Reference = tuple[Tensor, Tensor]
+
+
+class Kernel(ABC):
+    """exp(h_ij + r_i + r'_j) by panels of rows."""
+
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def panels(self) -> Iterator[Panel]:
+        """Ranges of rows and their panels; writing over one is allowed at the last visit."""
+
+    @abstractmethod
+    def reference(self, side: int, own: Tensor, other: Tensor) -> Reference:
+        """What the exponents of a side and of the other are referred to."""
+
+
+class Absorbed(Kernel):
+    """At the last potentials: the vectors stay near one whatever the temperature."""
+
+    def __init__(self, source: Source, f: Tensor, g: Tensor, *, in_place: bool) -> None:
+        self.at, self.shape, self.source = (f, g), source.shape, source
+        self.kept = isinstance(source, Kept)
+        if isinstance(source, Kept):
+            self.source = Kept(source.matrix.add_(g) if in_place else source.matrix + g, source.size)
+            for part, panel in self.source.panels(ROWS):
+                _at_rows(panel, f[part])
+
+    def panels(self) -> Iterator[Panel]:
+        """Made once where the matrix is kept."""
+        f, g = self.at
+        for part, panel in self.source.panels(ROWS):
+            yield part, panel if self.kept else _at_rows(panel.add_(g), f[part])
+
+    def reference(self, side: int, own: Tensor, other: Tensor) -> Reference:
+        """The last potentials."""
+        return self.at[side], self.at[1 - side]
+
+
+def _at_rows(panel: Tensor, f: Tensor) -> Tensor:
+    return panel.add_(spread(f, ROWS)).exp_()
+
+
+@dataclass(frozen=True, eq=False)
+class Exact(Kernel):
+    """exp(h - centre) as the forward has it; each half-step's vectors share the range of exponents evenly."""
+
+    source: Source
+    centre: float
+
+    @property
+    def shape(self) -> tuple[int, int]:  # type: ignore[override]
+        """Rows and columns."""
+        return self.source.shape
+
+    def panels(self) -> Iterator[Panel]:
+        """As stored."""
+        return self.source.panels(ROWS)
+
+    def reference(self, side: int, own: Tensor, other: Tensor) -> Reference:
+        """A number a side: both vectors then have the same maximum."""
+        half = (own.amax() - other.amax() - self.centre) / 2
+        return half, -half - self.centre
