@@ -23,7 +23,7 @@ from .work import Call, Make, NotComparable, Size
 __all__ = ["ACCURACY", "geomloss_solver", "marginal_error", "our_solver", "pot_solver"]
 
 ACCURACY = 1e-3
-_MOST, _BLOCK = 128, 1024
+_MOST, _BLOCK = 64, 1024
 """Iterations after which a solver is taken not to reach the accuracy; rows of a plan that are looked at at a time."""
 
 Solve = Callable[[Tensor, Tensor, float, int], tuple[Tensor, Tensor]]
