@@ -79,7 +79,8 @@ def test_the_marginal_error_is_that_of_the_plan(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_fewest_iterations() -> None:
     assert fewest(lambda k: 1 / k, 0.25) == 4
-    assert fewest(lambda k: 1 / k, 1 / 60) == 60
+    assert 60 <= fewest(lambda k: 1 / k, 1 / 60) <= 63
+    assert fewest(lambda k: 1 / k, 1 / 13) == 13
     assert fewest(lambda k: 0.0, 0.1) == 1
     with pytest.raises(NotComparable, match=r"64 iterations leave .* 1.6e-02"):
         fewest(lambda k: 1 / k, 1e-3)
@@ -96,7 +97,7 @@ def test_goals_name_peers_and_sizes_and_makes_can_be_sent_to_a_process(name: str
     assert {goal.against for goal in work.goals} <= {"", *(peer.name for peer in work.peers)}
     assert {rows for goal in work.goals for rows in goal.rows} <= {size.rows for size in work.sizes}
     for contender in work.contenders:
-        assert pickle.loads(pickle.dumps(contender.make)) == contender.make
+        assert not work.memory or pickle.loads(pickle.dumps(contender.make)) == contender.make
         assert not contender.package or importlib.util.find_spec(contender.package)
 
 

@@ -62,7 +62,8 @@ def _by_geomloss(x: Tensor, y: Tensor, eps: float, iterations: int) -> tuple[Ten
 
 
 def fewest(error: Callable[[int], float], accuracy: float) -> int:
-    """The fewest iterations with an error of at most `accuracy`: doubled until it is reached, then halved between.
+    """The fewest iterations with an error of at most `accuracy`: doubled until it is reached, then halved between,
+    to one in sixteen.
 
     Raises:
         NotComparable: the most that are tried do not reach it.
@@ -73,7 +74,7 @@ def fewest(error: Callable[[int], float], accuracy: float) -> int:
             raise NotComparable(f"{enough} iterations leave a marginal error of {left:.1e}, above {accuracy:g}")
         enough *= 2
     short = enough // 2
-    while enough - short > 1:
+    while enough - short > max(1, enough // 16):
         middle = (short + enough) // 2
         short, enough = (short, middle) if error(middle) <= accuracy else (middle, enough)
     return enough
