@@ -17,7 +17,7 @@ from ._storage.dense import COLS, ROWS, Dense, spread
 from ._storage.grams import pick
 from .errors import NotConverged
 from .precision import full_precision
-from .rules import Rule
+from .rules import Entropic, Rule
 from .scores import Scores, by_panels
 
 
@@ -219,11 +219,21 @@ class Coupling:
 
     def expect(self, scores: Scores) -> Tensor:
         """E_{P(.|i)}[other logits_ij] for each row, (n,); the mask of the plan decides the pairs."""
-        sums = sphere.moment(self.scores, scores) if isinstance(self.potentials, Deferred) else None
+        sums = sphere.moment(self.scores, scores, self._log_columns) if self._by_tiles else None
         if sums is None:
             return self.per_row(lambda plan, part: plan._expect(scores.of_rows(part)))
         mass, total = sums
         return total / torch.where(mass > 0, mass, 1.0)
+
+    @property
+    def _by_tiles(self) -> bool:
+        """Whether what rows expect is a ratio of sums that tiles make: it does not depend on their potential then."""
+        return self.scores.tiled and isinstance(self.rule, Entropic)
+
+    @property
+    def _log_columns(self) -> Tensor | None:
+        """log b + g, None where it is the same for all columns."""
+        return None if isinstance(self.potentials, Deferred) else self.g + torch.log(self.b)
 
     def _expect(self, scores: Scores) -> Tensor:
         weights = self.conditional()
@@ -231,8 +241,8 @@ class Coupling:
 
     def log_expect(self, scores: Scores) -> Tensor:
         """log E_{P(.|i)}[exp(other logits_ij)] for each row, (n,): one log-sum-exp of added exponents."""
-        tiled = isinstance(self.potentials, Deferred)
-        sums = sphere.log_sums(self.scores, self.scores + scores) if tiled else None
+        both = self.scores, self.scores + scores
+        sums = sphere.log_sums(*both, log_weights=self._log_columns) if self._by_tiles else None
         if sums is None:
             return self.per_row(lambda plan, part: plan._log_expect(scores.of_rows(part)))
         weights, weighed = sums[0]

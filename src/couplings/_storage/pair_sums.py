@@ -1,10 +1,10 @@
 r"""Sums of functions of dot products over tiles that are made, used and forgotten: the engine of large batches.
 
-    x_ij = lead <q_i, k_j> + o_i,    R_ci = sum_j phi_c(x_ij),    C_cj = sum_i phi_c(x_ij)     over the admissible pairs
+    x_ij = lead <q_i, k_j> + o_i,    R_ci = sum_j v_j phi_c(x_ij),    C_cj = sum_i phi_c(x_ij)    over admissible pairs
 
 Forward: one product a tile, the functions in place, row and column sums. Backward: with cotangents Rbar, Cbar
 
-    dL/dx_ij = sum_c (Rbar_ci + Cbar_cj) phi_c'(x_ij)
+    dL/dx_ij = sum_c (Rbar_ci v_j + Cbar_cj) phi_c'(x_ij)
 
 so each tile is made again, turned into that weight and multiplied once each way: dL/dq = lead W k, dL/dk = lead W^T q.
 With q = k and a symmetric mask a tile above the diagonal serves its transpose too (its column sums are rows of the
@@ -95,13 +95,18 @@ def pair_sums(
     k: Tensor,
     lead: float | Tensor,
     offsets: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(R, C), shapes (count, n) and (count, m); C is empty (count, 0) unless the layout asks for it.
 
-    `lead` may be a 0-dim tensor with gradient, and so may the `offsets` (n,) of the rows, which no triangle has.
+    All may carry gradient: `lead` (a 0-dim tensor), the `offsets` o (n,) of the rows, which no triangle has, and the
+    `weights` v (m,) of the columns (ones when None), which go without column sums.
     """
     scale = lead.to(q) if isinstance(lead, Tensor) else q.new_tensor(lead)
-    return cast(tuple[Tensor, Tensor], _PairSums.apply(functions, layout, q, k, scale, offsets, *functions.leaves))
+    if weights is not None:
+        weights = weights.to(functions.dtype(q.dtype))
+    applied = _PairSums.apply(functions, layout, q, k, scale, offsets, weights, *functions.leaves)
+    return cast(tuple[Tensor, Tensor], applied)
 
 
 class _PairSums(torch.autograd.Function):
@@ -114,17 +119,18 @@ class _PairSums(torch.autograd.Function):
         k: Tensor,
         lead: Tensor,
         offsets: Tensor | None,
+        weights: Tensor | None,
         *leaves: Tensor,
     ) -> tuple[Tensor, Tensor]:
         ctx.functions, ctx.layout = functions, layout
-        ctx.save_for_backward(q, k, lead, offsets, *leaves)
-        return _Pass(functions.with_leaves(*leaves), layout, q, k, lead, offsets).sums()
+        ctx.save_for_backward(q, k, lead, offsets, weights, *leaves)
+        return _Pass(functions.with_leaves(*leaves), layout, q, k, lead, offsets, weights).sums()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, rows: Tensor, cols: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, lead, offsets, *leaves = ctx.saved_tensors
-        run = _Pass(ctx.functions.with_leaves(*leaves), ctx.layout, q, k, lead, offsets)
+        q, k, lead, offsets, weights, *leaves = ctx.saved_tensors
+        run = _Pass(ctx.functions.with_leaves(*leaves), ctx.layout, q, k, lead, offsets, weights)
         return None, None, *run.gradients(rows, cols, ctx.needs_input_grad[2:])
 
 
@@ -139,9 +145,10 @@ class _Pass:
         k: Tensor,
         lead: Tensor,
         offsets: Tensor | None,
+        weights: Tensor | None,
     ) -> None:
         self.functions, self.layout, self.tiling = functions, layout, layout.tiling
-        self.q, self.k, self.lead, self.offsets = q, k, lead, offsets
+        self.q, self.k, self.lead, self.offsets, self.weights = q, k, lead, offsets, weights
         self.scaled = q * self.lead
         self.scratch = Scratch(q, self.tiling.side)
 
@@ -162,13 +169,29 @@ class _Pass:
             both = self.layout.columns or (mirrored and not tile.diagonal)
             for c, values in enumerate(self.functions.values(self.dots(tile), self.scratch)):
                 self.layout.forbidden.zero_(values, tile)
-                rows[c, tile.rows] += values.sum(1)
+                rows[c, tile.rows] += self._down(values, self.weights, tile.cols)
                 if both:
-                    cols[c, tile.cols] += values.sum(0)
+                    cols[c, tile.cols] += self._down(values.T, self.weights, tile.rows)
         return rows, rows.new_zeros((count, 0)) if mirrored else cols
 
+    @staticmethod
+    def _down(values: Tensor, weights: Tensor | None, part: slice) -> Tensor:
+        """Sums over the second axis, weighed."""
+        return values.sum(1) if weights is None else values @ weights[part]
+
+    def to_weights(self, rows: Tensor) -> Tensor:
+        """dL/dv_j = sum_ci Rbar_ci phi_c(x_ij): the sums of the transpose, weighed by the cotangents."""
+        total = torch.zeros_like(cast(Tensor, self.weights))
+        for tile in self.tiling:
+            for c, values in enumerate(self.functions.values(self.dots(tile), self.scratch)):
+                self.layout.forbidden.zero_(values, tile)
+                total[tile.cols] += rows[c, tile.rows] @ values
+                if self.tiling.triangle and not tile.diagonal:
+                    total[tile.rows] += values @ rows[c, tile.cols]
+        return total
+
     def gradients(self, rows: Tensor, cols: Tensor, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        """dL/d(q, k, lead, offsets, leaves) from the cotangents of both sums."""
+        """dL/d(q, k, lead, offsets, weights, leaves) from the cotangents of both sums."""
         triangle = self.tiling.triangle
         to_q = torch.zeros_like(self.q)
         to_k = to_q if triangle else torch.zeros_like(self.k)
@@ -187,18 +210,28 @@ class _Pass:
                 to_offsets[tile.rows] += weights.sum(1)
             for total, part in zip(to_leaves, given, strict=True):
                 total += part / 2 if twice else part
+        to_weights = self.to_weights(rows) if needed[4] else None
         to_lead = (to_q * self.q).sum() / (2 if triangle else 1) if needed[2] else None
-        return to_q.mul_(self.lead), None if triangle else to_k.mul_(self.lead), to_lead, to_offsets, *to_leaves
+        return to_q.mul_(self.lead), None if triangle else to_k.mul_(self.lead), to_lead, to_offsets, to_weights, *to_leaves
 
     def _weigh(self, tile: Tile, rows: Tensor, cols: Tensor) -> Weigh:
         """Multiplies by Rbar + Cbar; in a triangle by both rows' cotangents, once on the diagonal for both."""
 
         def weigh(c: int, values: Tensor) -> Tensor:
             self.layout.forbidden.zero_(values, tile)
-            down = rows[c, tile.rows][:, None]
-            if not cols.shape[1]:
-                return values.mul_(down)
-            total = self.scratch.tile("weights", tile.shape, values.dtype)
-            return values.mul_(torch.add(down, cols[c, tile.cols], out=total))
+            return values.mul_(self._cotangent(tile, rows[c], cols[c]))
 
         return weigh
+
+    def _cotangent(self, tile: Tile, rows: Tensor, cols: Tensor) -> Tensor:
+        """Rbar_i v_j + Cbar_j, where in a triangle Cbar_j is Rbar_j v_i."""
+        down, across = rows[tile.rows], cols[tile.cols]
+        if self.weights is None:
+            if not len(cols):
+                return down[:, None]
+            return torch.add(down[:, None], across, out=self.scratch.tile("weights", tile.shape, down.dtype))
+        out = self.scratch.tile("weights", tile.shape, down.dtype)
+        if not self.tiling.triangle:
+            return torch.outer(down, self.weights[tile.cols], out=out)
+        left = torch.stack([down, self.weights[tile.rows]], dim=1)
+        return torch.mm(left, torch.stack([self.weights[tile.cols], across]), out=out)

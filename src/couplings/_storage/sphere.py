@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -101,11 +101,23 @@ class Joint:
     k: Tensor
     profiles: tuple[Profile, ...]
     layout: Layout
+    log_weights: Tensor | None = None
+
+    @cached_property
+    def reach(self) -> float:
+        """How far the length of the sums, and the weights in them, move their logarithms."""
+        length = math.log(max(self.layout.tiling.n, self.layout.tiling.m))
+        if self.log_weights is None:
+            return length
+        low, high = self.log_weights.detach().aminmax()
+        return length + float(high - low)
 
     @property
-    def reach(self) -> float:
-        """Logarithm of the longest sum."""
-        return math.log(max(self.layout.tiling.n, self.layout.tiling.m))
+    def weights(self) -> Tensor | None:
+        """Of the columns, the heaviest about one."""
+        if self.log_weights is None:
+            return None
+        return torch.exp(self.log_weights.double() - self.log_weights.detach().amax())
 
     def wide(self, spread: float) -> bool:
         """Whether exponents that range so far need double precision."""
@@ -119,11 +131,13 @@ class Joint:
         self, functions: PairFunctions, lead: float | Tensor = 1.0, offsets: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Row and column sums of functions of lead x + offset; the triangle's columns are its rows."""
-        rows, cols = pair_sums(functions, self.layout, self.q, self.k, lead, offsets)
+        rows, cols = pair_sums(functions, self.layout, self.q, self.k, lead, offsets, self.weights)
         return rows, rows if self.layout.tiling.triangle else cols
 
 
-def joint(*several: Scores, columns: bool = False, triangle: bool = True) -> Joint | None:
+def joint(
+    *several: Scores, columns: bool = False, triangle: bool = True, log_weights: Tensor | None = None
+) -> Joint | None:
     """The scores as functions of one cosine, under the mask of the first; None where they are not.
 
     `triangle`: sums of a pair and of its transpose may be made together.
@@ -135,7 +149,7 @@ def joint(*several: Scores, columns: bool = False, triangle: bool = True) -> Joi
     if any(term.learns for scores in several for term in scores.terms):
         return None
     profiles = tuple(Profile(s.terms, tuple(_moves(t.gram) for t in s.terms)) for s in several)
-    return Joint(live.q, live.k, profiles, _layout(several[0], live, columns, triangle))
+    return Joint(live.q, live.k, profiles, _layout(several[0], live, columns, triangle), log_weights)
 
 
 def _moves(gram: Gram) -> bool:
@@ -156,12 +170,15 @@ def _layout(scores: Scores, gram: SharedKeys, columns: bool, triangle: bool) -> 
     return Layout(tiling, forbidden(scores.mask, tiling), columns and not triangle)
 
 
-def log_sums(*several: Scores, columns: bool = False) -> tuple[Tensor, Tensor] | None:
+def log_sums(
+    *several: Scores, columns: bool = False, log_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor] | None:
     """log sum_j exp(h_ij) of each of the scores, (count, n), over the pairs that the first admits; None: not by tiles.
 
-    With `columns` also log sum_i exp(h_ij), (count, m), from the same pass.
+    With `columns` also log sum_i exp(h_ij), (count, m), from the same pass. `log_weights` (m,) weigh the columns; the
+    logarithms then lack a constant that all sums share.
     """
-    shared = joint(*several, columns=columns)
+    shared = joint(*several, columns=columns, log_weights=log_weights)
     if shared is None:
         return None
     lines = [line for line in (profile.line() for profile in shared.profiles) if line is not None]
@@ -230,12 +247,13 @@ def _logs(shared: Joint, functions: PairFunctions, lead: float | Tensor, constan
     return tuple(torch.log(sums).to(shared.q.dtype) + constant for sums in (rows, cols))  # type: ignore[return-value]
 
 
-def moment(plan: Scores, other: Scores) -> tuple[Tensor, Tensor] | None:
+def moment(plan: Scores, other: Scores, log_weights: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
     """(sum_j exp(h_ij) up to a factor, sum_j exp(h_ij) s_ij up to the same), (n,) each; None: not by tiles.
 
-    h are the logits of the plan, s those of the other scores; the plan's mask decides the pairs.
+    h are the logits of the plan, s those of the other scores; the plan's mask decides the pairs. `log_weights` (m,) are
+    added to h.
     """
-    shared = joint(plan, other)
+    shared = joint(plan, other, log_weights=log_weights)
     if shared is None:
         return None
     kernel, value = shared.profiles
