@@ -11,7 +11,8 @@ from torch.nn.functional import softplus
 from .. import checks
 from ..coupling import Coupling
 from ..errors import InvalidInput
-from ..solve import couple
+from ..scores import Scores
+from ..solve import couple, couple_both_ways
 from .base import Couplings, Loss
 from .batch import Batch, Block
 
@@ -84,7 +85,11 @@ class CLIP(_BetweenViews):
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """For each direction the softmax over the negatives."""
-        return {b.name: couple(batch.block_scores(b, self._temperature(), batch.same)) for b in batch.view_pairs()}
+        temperature, plans = self._temperature(), {}
+        for there, back in batch.opposite_blocks():
+            scores = (batch.block_scores(block, temperature, batch.same) for block in (there, back))
+            plans[there.name], plans[back.name] = couple_both_ways(*scores)
+        return plans
 
     def shown(self, batch: Batch) -> dict[str, Coupling]:
         """For each direction the plan over positive and negatives: "view 1 to view 2", ..."""
@@ -149,10 +154,17 @@ class SigLIP(_BetweenViews):
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """Softplus of positives and negatives."""
-        return torch.stack([self._block(batch, block) for block in batch.view_pairs()]).mean()
+        return torch.stack([self._both(batch, *blocks) for blocks in batch.opposite_blocks()]).mean()
 
-    def _block(self, batch: Batch, block: Block) -> Tensor:
-        logits = batch.block_scores(block, self._temperature(), batch.same)
+    def _both(self, batch: Batch, there: Block, back: Block) -> Tensor:
+        """The mean of both directions; the sum over a block is that over its transpose."""
+        temperature = self._temperature()
+        scores = [batch.block_scores(block, temperature, batch.same) for block in (there, back)]
+        if scores[1].is_transpose_of(scores[0]):
+            return self._block(scores[0], there)
+        return (self._block(scores[0], there) + self._block(scores[1], back)) / 2
+
+    def _block(self, logits: Scores, block: Block) -> Tensor:
         positives = logits.at(block.anchors, block.positives) + self.bias
         negatives = logits.row_sum(softplus, self.bias)
         return softplus(-positives).mean() + negatives.mean()
