@@ -86,13 +86,13 @@ class Graded(Spread):
         """T x for x of shape (m, ...)."""
         if self._weights is None:
             return super().times(x)
-        return (_per_row(self._scale, x) * self._weights.times(x)).to(x)
+        return _per_row(self._scale, x) * self._weights.times(x)
 
     def transposed_times(self, y: Tensor) -> Tensor:
         """T^T y for y of shape (n, ...)."""
         if self._weights is None:
             return super().transposed_times(y)
-        return self._weights.transposed_times(_per_row(self._scale, y) * y).to(y)
+        return self._weights.transposed_times(_per_row(self._scale, y) * y)
 
     def entropy(self) -> Tensor:
         """-sum T log T, from how often each weight occurs in a row."""
@@ -104,4 +104,4 @@ class Graded(Spread):
 
 
 def _per_row(vector: Tensor, like: Tensor) -> Tensor:
-    return vector.reshape(-1, *(1,) * (like.dim() - 1))
+    return vector.to(like).reshape(-1, *(1,) * (like.dim() - 1))

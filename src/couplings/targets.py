@@ -24,7 +24,7 @@ from .errors import InvalidInput
 from .masks import Mask
 from .precision import at_least_single
 from .rules import Entropic
-from .scores import Term
+from .scores import Scores, Term
 
 
 class Part(ABC):
@@ -272,8 +272,8 @@ class Spread(Target):
         return coupling.per_row(lambda plan, rows: fn(plan, Panel(self.mass(rows))))
 
     def cross_entropy(self, coupling: Coupling) -> Tensor:
-        """-sum_ij T_ij log P_ij; of a large entropic plan -<T, h> - <T 1, f + log a> - <T^T 1, g + log b>."""
-        if not (coupling.scores.blocked and isinstance(coupling.rule, Entropic)):
+        """-sum T log P; of an entropic plan without a matrix -<T, h> - <T 1, f + log a> - <T^T 1, g + log b>."""
+        if not (_without_matrix(coupling.scores) and isinstance(coupling.rule, Entropic)):
             return super().cross_entropy(coupling)
         total = -self.expected_logit(coupling)
         sides = ((coupling.f, coupling.a), (coupling.g, coupling.b))
@@ -288,10 +288,11 @@ class Spread(Target):
         return first, second
 
     def expected_logit(self, coupling: Coupling) -> Tensor:
-        """<T, h>; of many inner products sum_i <q_i, (T k)_i>, which needs no logits."""
-        if not coupling.scores.blocked or not all(isinstance(t.cost, InnerProduct) for t in coupling.scores.terms):
+        """<T, h>; of inner products without a matrix sum_i <q_i, (T k)_i>, which needs no logits."""
+        terms = coupling.scores.terms
+        if not _without_matrix(coupling.scores) or not all(isinstance(term.cost, InnerProduct) for term in terms):
             return super().expected_logit(coupling)
-        return torch.stack([self._weighed(term) for term in coupling.scores.terms]).sum()
+        return torch.stack([self._weighed(term) for term in terms]).sum()
 
     def _weighed(self, term: Term) -> Tensor:
         gram = term.gram
@@ -325,6 +326,11 @@ class Spread(Target):
         """-sum T log T."""
         masses = (self.mass(rows) for rows in self._panels())
         return -torch.stack([torch.special.xlogy(mass, mass).sum() for mass in masses]).sum()
+
+
+def _without_matrix(scores: Scores) -> bool:
+    """Whether what comes of the embeddings costs less than what comes of a matrix, which nobody else needs."""
+    return scores.tiled or scores.blocked
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,10 @@ import torch
 from torch import Tensor
 
 from ..masks import Mask, SameId, _Either, _Except, _Not
+from .choice import slices
+
+_CHUNK = 1024
+"""Rows that are summed together in double precision."""
 
 
 class LinearMap(Protocol):
@@ -87,10 +91,30 @@ class Groups:
         """Columns in place of rows."""
         return Groups(self.of_cols, self.of_rows, self.count)
 
-    def add_to(self, total: Tensor, x: Tensor, weight: float) -> None:
-        """Add weight times the sum of x over the columns of each row's group."""
-        sums = x.new_zeros((self.count, *x.shape[1:])).index_add_(0, self.of_cols, x, alpha=weight)
-        total += sums.index_select(0, self.of_rows)
+    @cached_property
+    def _rows_in_order(self) -> bool:
+        return _counts_up(self.of_rows)
+
+    @cached_property
+    def _cols_in_order(self) -> bool:
+        return _counts_up(self.of_cols)
+
+    def sums(self, x: Tensor) -> Tensor:
+        """The sum of x over each group's columns, (count, ...)."""
+        if self._cols_in_order and self.count == len(x):
+            return x
+        total = x.new_zeros((self.count, *x.shape[1:]), dtype=torch.float64)
+        for part in slices(len(x), _CHUNK):
+            total.index_add_(0, self.of_cols[part], x[part].double())
+        return total
+
+    def look_up(self, sums: Tensor, rows: slice) -> Tensor:
+        """The sums of some rows' groups."""
+        return sums[rows] if self._rows_in_order else sums.index_select(0, self.of_rows[rows])
+
+
+def _counts_up(numbers: Tensor) -> bool:
+    return torch.equal(numbers, torch.arange(len(numbers), device=numbers.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +157,14 @@ class GroupMatrix:
 
     def times(self, x: Tensor) -> Tensor:
         """W x for x of shape (m, ...)."""
-        wide, total = x.double(), x.new_zeros((self.shape[0], *x.shape[1:]), dtype=torch.float64)
-        for groups, weight in self.parts:
-            groups.add_to(total, wide, weight)
-        return total.to(x.dtype)
+        sums = [groups.sums(x) for groups, _ in self.parts]
+        result = x.new_empty((self.shape[0], *x.shape[1:]))
+        for rows in slices(len(result), _CHUNK):
+            total = torch.zeros_like(result[rows], dtype=torch.float64)
+            for (groups, weight), summed in zip(self.parts, sums, strict=True):
+                total.add_(groups.look_up(summed, rows), alpha=weight)
+            result[rows] = total
+        return result
 
     def transposed_times(self, y: Tensor) -> Tensor:
         """W^T y for y of shape (n, ...)."""
