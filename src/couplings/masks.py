@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ Index = Tensor | slice
 """Rows or columns by index, or a range of them."""
 
 
-_LISTED = 8
+_LISTED = 16
 """Forbidden pairs a row or column that are few enough to be listed."""
 _PANEL = 1 << 22
 """Entries of a mask that are looked at together."""
@@ -61,11 +62,16 @@ class Mask(ABC):
         """The forbidden pairs as rows and columns, each once, if there are known to be at most `limit`."""
         return None
 
+    @cached_property
+    def listed(self) -> tuple[Tensor, Tensor] | None:
+        """The forbidden pairs where they are few enough to be listed, else None; found once."""
+        return self.pairs(_LISTED * sum(self.shape))
+
     def row_counts(self) -> Tensor:
         """How many columns each row may not use, (n,), without the matrix."""
         n, m = self.shape
-        if (listed := self.pairs(_LISTED * (n + m))) is not None:
-            return torch.bincount(listed[0], minlength=n)
+        if self.listed is not None:
+            return torch.bincount(self.listed[0], minlength=n)
         every = slice(None)
         return torch.cat([self.block(part, every).forbidden().sum(1) for part in slices(n, max(1, _PANEL // m))])
 

@@ -10,10 +10,6 @@ from torch import Tensor
 from ..masks import Mask
 from .tiling import Tile, Tiling
 
-_LISTED = 16
-"""Forbidden pairs a row or column up to which a list is faster than comparing ids tile by tile."""
-
-
 class Forbidden(ABC):
     """What of each tile is set to zero."""
 
@@ -68,10 +64,9 @@ def known_symmetric(mask: Mask | None) -> bool:
     if mask is None or mask.symmetric:
         return True
     n, m = mask.shape
-    listed = mask.pairs(_LISTED * n) if n == m else None
-    if listed is None:
+    if n != m or mask.listed is None:
         return False
-    rows, cols = listed
+    rows, cols = mask.listed
     return torch.equal((rows * n + cols).sort().values, (cols * n + rows).sort().values)
 
 
@@ -79,5 +74,4 @@ def forbidden(mask: Mask | None, tiling: Tiling) -> Forbidden:
     """The mask in the cheapest form for the tiles."""
     if mask is None:
         return Nothing()
-    listed = mask.pairs(_LISTED * sum(mask.shape))
-    return Compared(mask) if listed is None else Listed(*listed, tiling)
+    return Compared(mask) if mask.listed is None else Listed(*mask.listed, tiling)
