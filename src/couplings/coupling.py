@@ -245,8 +245,8 @@ class Coupling:
         sums = sphere.log_sums(*both, log_weights=self._log_columns) if self._by_tiles else None
         if sums is None:
             return self.per_row(lambda plan, part: plan._log_expect(scores.of_rows(part)))
-        weights, weighed = sums[0]
-        return weighed - weights
+        log_weights, log_weighed = sums[0].unbind(0)
+        return log_weighed - log_weights
 
     def _log_expect(self, scores: Scores) -> Tensor:
         exponent = self.scores.storage.logits + (self.f[:, None] + self.g)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from . import checks
+from ._storage.grams import SharedKeys
+from .costs import SquaredEuclidean
+from .masks import SameId
+from .scores import Scores
+from .solve import couple
 
 
 def _unit(name: str, z: Tensor) -> Tensor:
@@ -44,7 +51,7 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
         t: inverse width > 0.
 
     Cost:
-        One n x n matrix.
+        One product of all rows with all others, by tiles: O(n d) memory.
 
     Source:
         Wang and Isola 2020.
@@ -58,9 +65,12 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
     checks.finite_positive("t", t)
     checks.require(len(z) >= 2, f"uniformity needs at least two rows, got {len(z)}")
     unit = _unit("z", z)
-    off = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    exponent = -t * (2 - 2 * unit @ unit.T)[off]
-    return torch.logsumexp(exponent, 0) - torch.log(exponent.new_tensor(float(len(exponent))))
+    rows = torch.arange(len(unit), device=unit.device)
+    near = Scores.from_gram(
+        SharedKeys(unit, unit, unit=True), temperature=1 / t, cost=SquaredEuclidean(), mask=SameId(rows, rows)
+    )
+    pairs = len(unit) * (len(unit) - 1)
+    return torch.logsumexp(couple(near).log_partition(), 0) - math.log(pairs)
 
 
 def effective_rank(z: Tensor) -> Tensor:

@@ -40,9 +40,8 @@ def row_softmax_both_ways(there: Scores, back: Scores) -> tuple[Coupling, Coupli
     """Row softmaxes of scores and of their transpose, solved in one pass."""
     once = _Once(there)
     plans = row_softmax(there, Fixed()), row_softmax(back, Fixed())
-    first, second = (
-        replace(plan, potentials=Deferred(partial(once.potential, plan, side), plan.g)) for side, plan in enumerate(plans)
-    )
+    solved = [Deferred(partial(once.potential, plan, side), plan.g) for side, plan in enumerate(plans)]
+    first, second = (replace(plan, potentials=late) for plan, late in zip(plans, solved, strict=True))
     return first, second
 
 

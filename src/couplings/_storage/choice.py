@@ -1,8 +1,8 @@
 """How scores are stored: one matrix, a kernel kept for many sweeps, or tiles made again; by size, device and memory.
 
-Small batches are one matrix: nothing else is worth its loop. From `tiled` entries on sums of simple functions go tile by
-tile, which is faster; above `dense` nothing makes a matrix, and a kernel that many sweeps read is kept only where it
-fits the memory budget.
+Small batches are one matrix: nothing else is worth its loop. From `tiled` entries on sums of simple functions go tile
+by tile, which is faster; above `dense` nothing makes a matrix, and a kernel that many sweeps read is kept only where
+it fits the memory budget.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def limits(device: torch.device) -> Limits:
 
 
 def set_memory_budget(size: int | None) -> None:
-    """Bytes that a coupling of many sweeps may take to keep its kernel, n m numbers; above, it is made again each sweep.
+    """Bytes that a coupling of many sweeps may take to keep its kernel, n m numbers; above, each sweep makes it again.
 
     By default (None) 256 MiB on a CPU and 2 GiB on an accelerator. Losses without sweeps never need it. Only time
     depends on it, not the result.

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..masks import Mask
 from .tiling import Tile, Tiling
 
+
 class Forbidden(ABC):
     """What of each tile is set to zero."""
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from .choice import limits
 
-
 Index = Tensor | slice
 """Rows or columns by index, or a range of them."""
 

@@ -212,7 +212,8 @@ class _Pass:
                 total += part / 2 if twice else part
         to_weights = self.to_weights(rows) if needed[4] else None
         to_lead = (to_q * self.q).sum() / (2 if triangle else 1) if needed[2] else None
-        return to_q.mul_(self.lead), None if triangle else to_k.mul_(self.lead), to_lead, to_offsets, to_weights, *to_leaves
+        by_columns = None if triangle else to_k.mul_(self.lead)
+        return to_q.mul_(self.lead), by_columns, to_lead, to_offsets, to_weights, *to_leaves
 
     def _weigh(self, tile: Tile, rows: Tensor, cols: Tensor) -> Weigh:
         """Multiplies by Rbar + Cbar; in a triangle by both rows' cotangents, once on the diagonal for both."""

@@ -1,6 +1,6 @@
 """Row sums by tiles, where rows have unit norm: every score is then a function of one cosine.
 
-    log sum_j exp(h_ij)  and  sum_j exp(h_ij) s_ij     for logits h(x) = sum of scale cost(x),  x = <q_i, k_j> in [-1, 1]
+    log sum_j exp(h_ij)  and  sum_j exp(h_ij) s_ij    for logits h(x) = sum of scale cost(x),  x = <q_i, k_j> in [-1, 1]
 
 Cosines are bounded, so are the logits: no running maximum is needed, kernels are summed as they are, in double
 precision where the temperature is too low for single. What does not fit (rows of any norm, embeddings that differ
@@ -303,7 +303,7 @@ _DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
 
 
 def pointwise(scores: Scores, fn: Callable[[Tensor], Tensor], offset: float | Tensor) -> Tensor | None:
-    """sum_j fn(h_ij + offset_i), (n,), for an offset that is a number, a 0-dim tensor or a vector (n,); None: by panels."""
+    """sum_j fn(h_ij + offset_i), (n,), for an offset that is a number, 0-dim or a vector (n,); None: by panels."""
     vector = isinstance(offset, Tensor) and offset.dim() > 0
     shared = joint(scores, triangle=not vector)
     line = None if shared is None else shared.profiles[0].line()
@@ -323,7 +323,7 @@ def _one(fn: Callable[[Tensor], Tensor], shift: Tensor) -> PairFunctions:
 
 
 def _captures(fn: Callable[[Tensor], Tensor], like: Tensor) -> bool:
-    """Whether the function carries gradient to something other than its argument; refuses what is no elementwise function."""
+    """Whether the function has learnt parts of its own, or does not act on each entry alone."""
     if fn in _DERIVATIVES:
         return False
     with torch.enable_grad():

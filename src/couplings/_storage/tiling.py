@@ -60,7 +60,7 @@ class Tiling:
         return across * (across + 1) // 2 if self.triangle else down * across
 
     def locate(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
-        """The number of the tile that each pair falls in, and its flat place there; pairs below a triangle are dropped."""
+        """The number of the tile that each pair falls in, and its flat place there; those below a triangle drop out."""
         down, across = rows // self.side, cols // self.side
         if self.triangle:
             kept = across >= down
