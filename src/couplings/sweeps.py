@@ -73,13 +73,14 @@ class _Solve(torch.autograd.Function):
         backing = cast(Backing, ctx.backing).with_leaves(*saved[2:split])
         gradient = backing.gradient(ctx.needs_input_grad[4:])
         if not order:
-            return None, None, None, None, *gradient.result()
+            return None, None, None, None, *gradient.result(torch.ones_like(saved[0]))
         sums = backing.logs() if ctx.in_logs else cast(KernelSums, backing.kernels(problem.spread))
         weights = problem.sides[ROWS].weights, problem.sides[COLS].weights
         updates = _updates(problem, order, saved[split:])
         adjoint = adjoint_of(problem.rule, sums, weights, (saved[0], saved[1]), updates, (cotangents[0], cotangents[1]))
         adjoint.walk(gradient)
-        return None, None, *adjoint.soft_bars, *gradient.result()
+        soft = (bar * adjoint.scale for bar in adjoint.soft_bars)
+        return None, None, *soft, *gradient.result(adjoint.scale)
 
 
 def _run(problem: Problem, backing: Backing, softness: tuple[Tensor, Tensor]) -> _Run:

@@ -20,13 +20,12 @@ from torch import Tensor
 from .. import checks
 from ..rules import Entropic, Rule
 from .dense import COLS, ROWS
+from .exponentials import exp_
 from .gradient import Gradient
+from .kernels import serves
 from .sums import LogSums, Sums
 
 Vectors = tuple[Tensor, Tensor]
-
-_FAR = {torch.float32: 60.0, torch.float64: 600.0}
-"""How far a potential may move between sweeps before its exponential, and a sum of them, leaves the dtype."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +41,16 @@ class Adjoint(ABC):
     """Pulls the cotangents of the last potentials through all half-steps, from the last to the first.
 
     Attributes:
-        bars: cotangents of both potentials, as far as the walk has come.
+        scale: what the cotangents are divided by on the walk, so that the dtype's range is of no account.
+        bars: cotangents of both potentials over the scale, as far as the walk has come.
         soft_bars: those of both sides' c.
     """
 
     def __init__(self, weights: Vectors, softness: Vectors, updates: list[Update], bars: Vectors) -> None:
-        self.weights, self.softness, self.updates, self.bars = weights, softness, updates, list(bars)
+        self.weights, self.softness, self.updates = weights, softness, updates
+        largest = torch.maximum(*(bar.abs().amax() for bar in bars))
+        self.scale = torch.where(largest == 0, 1.0, largest)
+        self.bars = [bar / self.scale for bar in bars]
         self.soft_bars = [torch.zeros_like(c) for c in softness]
 
     @abstractmethod
@@ -77,13 +80,16 @@ def adjoint_of(
 
 
 def _stayed_near(updates: list[Update], softness: Vectors) -> bool:
-    """Whether one kernel, at the last potentials, serves all half-steps; chains of masked pairs move far."""
-    if not checks.checks_enabled():
+    """Whether one kernel, at the last potentials, serves all half-steps."""
+    if len(updates) == 1 or not checks.checks_enabled():
         return True
-    last = dict(zip((ROWS, COLS), _last_potentials(updates), strict=True))
-    moved = [((1 + softness[u.side]) * u.own - last[u.side]).abs().amax() for u in updates]
-    moved += [(u.other - last[1 - u.side]).abs().amax() for u in updates]
-    return bool(torch.stack(moved).amax() < _FAR[updates[0].own.dtype])
+    last = _last_potentials(updates)
+    return bool(torch.stack([serves(last, u.side, _log_sums(u, softness), u.other) for u in updates]).all())
+
+
+def _log_sums(update: Update, softness: Vectors) -> Tensor:
+    """(1 + c) own, minus the log-sum-exp: the potential that makes the half-step's weights sum to one."""
+    return (1 + softness[update.side]) * update.own
 
 
 class _RankTwoT(Adjoint):
@@ -134,8 +140,7 @@ class _RankTwoT(Adjoint):
     def _vectors(self, index: int) -> Vectors:
         """exp((1 + c) own) and w exp(other), as the kernel takes them; the latter is the other side's factor."""
         update = self.updates[index]
-        # (1 + c) own is minus the log-sum-exp, the potential that makes the half-step's weights sum to one.
-        exponent = (1 + self.softness[update.side]) * update.own
+        exponent = _log_sums(update, self.softness)
         here, there = self.kernel.reference(update.side, exponent, update.other)
         theirs = self.weights[1 - update.side] * torch.exp(update.other - there)
         self.factors[1 - update.side][:, index] = theirs
@@ -182,7 +187,7 @@ class _Pointwise(Adjoint):
             for update, (mine, theirs) in zip(reversed(self.updates), factors, strict=True):
                 f, g = (update.own, update.other) if update.side == ROWS else (update.other, update.own)
                 rows, cols = (mine, theirs) if update.side == ROWS else (theirs, mine)
-                total += self.rule.slope(logits + g + f[part, None]).mul_(rows[part, None]).mul_(cols)
+                total += self._slope(logits + g + f[part, None]).mul_(rows[part, None]).mul_(cols)
             gradient.add(part, total)
 
     def _pull(self, update: Update) -> Vectors:
@@ -191,10 +196,13 @@ class _Pointwise(Adjoint):
         own = torch.exp(c * update.own)  # sum_j w_j phi = exp(-c own) holds at the root
         slope, received = torch.empty_like(own), torch.zeros_like(theirs)
         for part, panel in self.sums.panels(side):
-            weights = self.rule.slope(panel + update.other + update.own[part, None])
+            weights = self._slope(panel + update.other + update.own[part, None])
             level = c + own[part] * (weights @ theirs)
             slope[part] = torch.where(level > 0, level, 1.0)
             received.addmv_(weights.T, -self.bars[side][part] / slope[part] * own[part])
         mine = self.scaled(update, slope) * own
         self.pass_on(update, theirs * received)
         return mine, theirs
+
+    def _slope(self, x: Tensor) -> Tensor:
+        return exp_(x) if isinstance(self.rule, Entropic) else self.rule.slope(x)

@@ -30,8 +30,8 @@ class Gradient(ABC):
         """dL/dh of some rows against all columns; each row comes once, and the panel may be kept."""
 
     @abstractmethod
-    def result(self) -> tuple[Tensor | None, ...]:
-        """One gradient a leaf, None where none was asked for."""
+    def result(self, scale: Tensor) -> tuple[Tensor | None, ...]:
+        """One gradient a leaf, times the scale; None where none was asked for."""
 
 
 class OfMatrix(Gradient):
@@ -46,9 +46,9 @@ class OfMatrix(Gradient):
         """All of it."""
         self.total = weights
 
-    def result(self) -> tuple[Tensor | None, ...]:
+    def result(self, scale: Tensor) -> tuple[Tensor | None, ...]:
         """Zero if there was no half-step."""
-        return (torch.zeros_like(self.logits) if self.total is None else self.total,)
+        return (torch.zeros_like(self.logits) if self.total is None else self.total.mul_(scale),)
 
 
 class OfLine(Gradient):
@@ -77,7 +77,7 @@ class OfLine(Gradient):
         if self.mass is not None:
             self.mass += weights.sum()
 
-    def result(self) -> tuple[Tensor | None, ...]:
+    def result(self, scale: Tensor) -> tuple[Tensor | None, ...]:
         """Every term's share: several may have the same embeddings."""
         total: dict[int, Tensor] = {}
         for term in self.scores.terms:
@@ -90,7 +90,7 @@ class OfLine(Gradient):
                 _add(
                     total, term.scale, (moved if self.mass is None else moved + level * self.mass).to(term.scale.dtype)
                 )
-        return tuple(total.get(id(leaf)) for leaf in self.scores.leaves)
+        return tuple(total[id(x)] * scale if id(x) in total else None for x in self.scores.leaves)
 
 
 def _add(total: dict[int, Tensor], leaf: Tensor, part: Tensor) -> None:
@@ -124,7 +124,7 @@ class ByAutograd(Gradient):
             if grad is not None:
                 total += grad
 
-    def result(self) -> tuple[Tensor | None, ...]:
+    def result(self, scale: Tensor) -> tuple[Tensor | None, ...]:
         """In the order of the leaves."""
         totals = iter(self.totals)
-        return tuple(next(totals) if leaf.requires_grad else None for leaf in self.leaves)
+        return tuple(next(totals).mul_(scale) if leaf.requires_grad else None for leaf in self.leaves)

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .dense import ROWS, spread
+from .exponentials import LOWEST, exp_
 from .panels import Kept, Panel, Source
 
 Reference = tuple[Tensor, Tensor]
+
+_MOVED = 0.6
+"""How far potentials may move between sweeps, as a share of the lowest exponent that counts."""
 
 
 class Kernel(ABC):
@@ -33,7 +37,7 @@ class Kernel(ABC):
 
 
 class Absorbed(Kernel):
-    """At the last potentials: the vectors stay near one whatever the temperature."""
+    """At the last potentials: the vectors stay near one whatever the temperature, up to a shift from side to side."""
 
     def __init__(self, source: Source, f: Tensor, g: Tensor, *, in_place: bool) -> None:
         self.at, self.shape, self.source = (f, g), source.shape, source
@@ -50,12 +54,28 @@ class Absorbed(Kernel):
             yield part, panel if self.kept else _at_rows(panel.add_(g), f[part])
 
     def reference(self, side: int, own: Tensor, other: Tensor) -> Reference:
-        """The last potentials."""
-        return self.at[side], self.at[1 - side]
+        """The last potentials, shifted to where this half-step's are."""
+        return _shifted(self.at, side, own)
+
+
+def serves(last: Reference, side: int, own: Tensor, other: Tensor) -> Tensor:
+    """Whether what a kernel at the last potentials drops is too small for this half-step too, 0-dim."""
+    here, there = _shifted(last, side, own)
+    return (own - here).abs().amax() + (other - there).abs().amax() < _MOVED * -LOWEST[own.dtype]
+
+
+def _shifted(last: Reference, side: int, own: Tensor) -> Reference:
+    shift = _middle(own - last[side])
+    return last[side] + shift, last[1 - side] - shift
+
+
+def _middle(x: Tensor) -> Tensor:
+    low, high = x.aminmax()
+    return (low + high) / 2
 
 
 def _at_rows(panel: Tensor, f: Tensor) -> Tensor:
-    return panel.add_(spread(f, ROWS)).exp_()
+    return exp_(panel.add_(spread(f, ROWS)))
 
 
 @dataclass(frozen=True, eq=False)

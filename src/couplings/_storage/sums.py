@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..rules import Rule
 from .dense import COLS, ROWS
+from .exponentials import log_sum_exp
 from .kernels import Absorbed, Exact, Kernel
 from .panels import Panel, Source
 
@@ -85,6 +86,7 @@ class LogSums(Sums):
 
     def __init__(self, source: Source, *, owned: bool) -> None:
         self.source, self.owned = source, owned
+        self._held: Tensor | None = None
 
     def panels(self, side: int) -> Iterator[Panel]:
         """The logits seen from a side."""
@@ -106,15 +108,22 @@ class LogSums(Sums):
 
     def log_sums(self, side: int, exponents: Tensor) -> Tensor:
         """By each panel's maximum."""
-        return torch.cat([torch.logsumexp(panel + exponents, 1) for _, panel in self.panels(side)])
+        return torch.cat([log_sum_exp(panel, exponents, 1, self._scratch(panel)) for _, panel in self.panels(side)])
 
     def sweep(self, exponents: Tensor, answer: Answer) -> tuple[Tensor, Tensor]:
         """The columns' sums of the panels are joined by logaddexp."""
         rows, cols = [], exponents.new_full((self.shape[COLS],), -torch.inf)
         for part, panel in self.panels(ROWS):
-            rows.append(torch.logsumexp(panel + exponents, 1))
-            cols = torch.logaddexp(cols, torch.logsumexp(panel + answer(rows[-1], part)[:, None], 0))
+            scratch = self._scratch(panel)
+            rows.append(log_sum_exp(panel, exponents, 1, scratch))
+            cols = torch.logaddexp(cols, log_sum_exp(panel, answer(rows[-1], part)[:, None], 0, scratch))
         return torch.cat(rows), cols
+
+    def _scratch(self, panel: Tensor) -> Tensor:
+        """Memory in the shape of a panel, the same for all."""
+        if self._held is None or self._held.numel() < panel.numel():
+            self._held = torch.empty_like(panel, memory_format=torch.contiguous_format).view(-1)
+        return self._held[: panel.numel()].view(panel.shape)
 
     def kernel(self, f: Tensor, g: Tensor) -> Kernel:
         """At these very potentials."""
