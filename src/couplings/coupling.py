@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from ._storage import sphere
 from ._storage.dense import COLS, ROWS, Dense, spread
 from ._storage.grams import pick
 from .errors import NotConverged
+from .potentials import Deferred, Potentials
 from .precision import full_precision
 from .rules import Entropic, Rule
 from .scores import Scores, by_panels
@@ -27,65 +27,6 @@ class Side:
 
     weights: Tensor
     constrained: bool
-
-
-class Potentials(Protocol):
-    """The two potentials: solved already, or when they are asked for."""
-
-    @property
-    def f(self) -> Tensor:
-        """Of the rows, (n,)."""
-        ...
-
-    @property
-    def g(self) -> Tensor:
-        """Of the columns, (m,)."""
-        ...
-
-    def detach(self) -> Potentials:
-        """The same numbers as constants."""
-        ...
-
-    def rows(self, part: slice) -> Potentials:
-        """Of some rows and all columns."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Solved:
-    """Potentials as they are."""
-
-    f: Tensor
-    g: Tensor
-
-    def detach(self) -> Solved:
-        """Without their gradient."""
-        return Solved(self.f.detach(), self.g.detach())
-
-    def rows(self, part: slice) -> Solved:
-        """Some of the rows."""
-        return Solved(self.f[part], self.g)
-
-
-@dataclass(frozen=True, eq=False)
-class Deferred:
-    """A row potential that is solved for when it is asked for: what a plan expects of its rows needs none."""
-
-    solve: Callable[[], Tensor]
-    g: Tensor
-
-    @cached_property
-    def f(self) -> Tensor:
-        """Solved now."""
-        return self.solve()
-
-    def detach(self) -> Deferred:
-        """Without its gradient."""
-        return Deferred(lambda: self.f.detach(), self.g.detach())
-
-    def rows(self, part: slice) -> Deferred:
-        """Some of the rows, still not solved."""
-        return Deferred(lambda: self.f[part], self.g)
 
 
 @dataclass(frozen=True, eq=False)

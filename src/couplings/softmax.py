@@ -16,8 +16,9 @@ from torch import Tensor
 
 from . import checks, feasibility
 from ._storage import sphere
-from .coupling import Coupling, Deferred, Side
+from .coupling import Coupling, Side
 from .marginals import Fixed, Marginal
+from .potentials import Deferred
 from .rules import Entropic
 from .scores import Scores, by_panels
 

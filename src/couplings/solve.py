@@ -18,9 +18,10 @@ from torch import Tensor
 
 from . import checks, feasibility
 from ._storage.backing import backing_of
-from .coupling import Coupling, Side, Solved
+from .coupling import Coupling, Side
 from .errors import InvalidInput
 from .marginals import Fixed, Free, Marginal
+from .potentials import Solved
 from .precision import full_precision
 from .rules import Entropic, Power, Rule
 from .scores import Scores

@@ -40,7 +40,7 @@ class Limits:
 
 
 _CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=512, panel=9 << 20, budget=256 * _MIB)
-_ACCELERATOR = Limits(tiled=1 << 22, dense=1 << 22, tile=8192, panel=1 << 26, budget=2048 * _MIB)
+_ACCELERATOR = Limits(tiled=1 << 22, dense=1 << 22, tile=4096, panel=1 << 26, budget=2048 * _MIB)
 _budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
 _limits: ContextVar[Limits | None] = ContextVar("limits", default=None)
 

@@ -49,7 +49,8 @@ class Line(NamedTuple):
 
     def numbers(self) -> tuple[float, float, float]:
         """As numbers."""
-        return float(self.slope), float(self.moving), float(self.level)
+        slope, moving, level = (float(p.detach() if isinstance(p, Tensor) else p) for p in self)
+        return slope, moving, level
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +217,7 @@ def _log_of_numbers(shared: Joint, lines: list[tuple[float, float, float]]) -> _
 
 def _log_of_learnt(shared: Joint, line: Line) -> _Logs:
     """One affine sum whose temperature is learnt: its gradient comes with the embeddings'."""
-    slope = float(line.slope)
+    slope = line.numbers()[0]
     if not shared.holds(2 * abs(slope)):
         return None
     functions = Exponentials((1.0,), (1.0,), (_shift(slope),), shared.wide(2 * abs(slope)))
