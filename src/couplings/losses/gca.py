@@ -94,7 +94,9 @@ class GCAINCE(Matched):
         gradient is another one, that of the sweeps.
 
     Cost:
-        2 T passes over an N x N matrix; 2 N T numbers kept for the gradient beside the matrix.
+        2 T passes over N x N scores: a matrix, kept for the gradient, in a small batch, tiles or panels in a large one;
+        2 N T numbers kept for the gradient. The target of a large batch is summed over ids in O(N d), panel by panel
+        where `mask` is a matrix or a `Guide`, or `target` one.
 
     Source:
         Chen et al. 2024 (generalised contrastive alignment).
@@ -146,7 +148,7 @@ class IOT(Matched):
         uniformity = 0, converged: GCA-INCE.
 
     Cost:
-        That of `GCAINCE`; one more N x M matrix for the uniformity.
+        That of `GCAINCE`; for the uniformity one more N x M matrix, or as many panels of it.
 
     Source:
         Shi et al. 2023 (IOT-CL, IOT-CL-uni).
@@ -211,8 +213,8 @@ class SparseGCA(Matched):
         rule = "entropic", converged: temperature times GCA-INCE.
 
     Cost:
-        2 T half-steps, each about ten Newton steps over an N x N matrix; as many maps for the gradient. Three matrices
-        and 2 N T numbers kept: for batches of hundreds.
+        2 T half-steps, each about ten Newton steps over an N x N matrix; as many maps for the gradient. A small batch
+        keeps three matrices and 2 N T numbers, a large one makes panels of them: for batches of hundreds.
 
     Source:
         This library; Blondel et al. 2020 for Fenchel-Young losses and 2018 for quadratic transport.

@@ -75,7 +75,7 @@ class Guide(Mask):
 
     def forbidden(self) -> Tensor:
         """Boolean (N, M)."""
-        return self._anchors @ self._candidates.T > self._bars[:, self._block]
+        return self._anchors @ self._candidates.T > self._bars.index_select(1, self._block)
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
         """Similarities of the pairs alone, O(pairs d)."""

@@ -159,7 +159,8 @@ class SupCon(Targeted):
         Outside: equals pytorch-metric-learning's SupConLoss. Two views, no labels: InfoNCE, both ways.
 
     Cost:
-        One N x M matrix, kept for the gradient; with labels the target is another.
+        A small batch: one N x M matrix, kept for the gradient, with labels the target is another. A large one: the
+        tiles of `InfoNCE`, and sums over classes, O(N d); `log_inside` and a target of your own take panels of rows.
 
     Source:
         Khosla et al. 2020.

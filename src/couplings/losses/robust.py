@@ -84,7 +84,7 @@ class RINCE(_QPower):
         q -> 0: InfoNCE + log(lam). q = 1: mean of lam S - k.
 
     Cost:
-        views - 1 matrices of N x M, kept for the gradient.
+        views - 1 times that of `InfoNCE`.
 
     Source:
         Chuang et al. 2022.
@@ -214,7 +214,7 @@ class GCAUOT(_QPower, Matched):
         reference measure is a x b; against the counting measure every score has temperature log(N M) more.
 
     Cost:
-        That of `GCAINCE`, and one more N x M matrix kept for the gradient.
+        That of `GCAINCE`, and in a small batch one more N x M matrix kept for the gradient.
 
     Source:
         Chen et al. 2024.
