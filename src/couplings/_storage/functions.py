@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 
 import torch
 from torch import Tensor
@@ -168,19 +170,32 @@ class Elementwise(PairFunctions):
         return replace(self, leaves=leaves)
 
     def values(self, x: Tensor, scratch: Scratch) -> Sequence[Tensor]:
-        """As the function gives them."""
-        return self.fn(_widened(x, self.wide, scratch), *self.leaves)
+        """As the function gives them, in memory that can be written over."""
+        return [values.contiguous() for values in self.fn(_widened(x, self.wide, scratch), *self.leaves)]
 
     def pull(self, x: Tensor, weigh: Weigh, scratch: Scratch) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Autograd on the tile."""
         x = _widened(x, self.wide, scratch)
+        weights = [weigh(c, torch.ones_like(x)) for c in range(self.count)]
+        nothing = torch.zeros_like(x), tuple(torch.zeros_like(leaf) for leaf in self.leaves)
+        if (harmless := _harmless(x, weights)) is None:
+            return nothing
         with torch.enable_grad():
-            inputs = tuple(t.detach().requires_grad_() for t in (x, *self.leaves))
+            inputs = tuple(t.detach().requires_grad_() for t in (harmless, *self.leaves))
             values = self.fn(*inputs)
-        weights = [weigh(c, torch.ones_like(value.detach())) for c, value in enumerate(values)]
-        moving = [(value, weight) for value, weight in zip(values, weights, strict=True) if value.requires_grad]
+        moving = [
+            (value, weight.to(value)) for value, weight in zip(values, weights, strict=True) if value.requires_grad
+        ]
         if not moving:
-            return torch.zeros_like(x), tuple(torch.zeros_like(leaf) for leaf in self.leaves)
+            return nothing
         outputs, cotangents = zip(*moving, strict=True)
         grads = torch.autograd.grad(outputs, inputs, cotangents, materialize_grads=True)
         return grads[0], grads[1:]
+
+
+def _harmless(x: Tensor, weights: Sequence[Tensor]) -> Tensor | None:
+    """x, where pairs without weight are replaced by one that has some: 0 times an infinite slope is no number."""
+    alive = reduce(or_, (weight != 0 for weight in weights))
+    if not alive.any():
+        return None
+    return torch.where(alive, x, x.flatten()[alive.flatten().int().argmax()])
