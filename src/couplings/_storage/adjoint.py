@@ -41,7 +41,7 @@ class Adjoint(ABC):
     """Pulls the cotangents of the last potentials through all half-steps, from the last to the first.
 
     Attributes:
-        scale: what the cotangents are divided by on the walk, so that the dtype's range is of no account.
+        scale: a power of two by which the cotangents are divided on the walk: the dtype's range is then of no account.
         bars: cotangents of both potentials over the scale, as far as the walk has come.
         soft_bars: those of both sides' c.
     """
@@ -49,7 +49,7 @@ class Adjoint(ABC):
     def __init__(self, weights: Vectors, softness: Vectors, updates: list[Update], bars: Vectors) -> None:
         self.weights, self.softness, self.updates = weights, softness, updates
         largest = torch.maximum(*(bar.abs().amax() for bar in bars))
-        self.scale = torch.where(largest == 0, 1.0, largest)
+        self.scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent)
         self.bars = [bar / self.scale for bar in bars]
         self.soft_bars = [torch.zeros_like(c) for c in softness]
 
