@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from pair_functions import KNOWN, WIDE, Known
 from torch import Tensor
 
 from couplings._storage.functions import Elementwise, Exponentials, Moment
 from couplings._storage.pair_sums import Scratch
 from helpers import F64
-from pair_functions import KNOWN, WIDE, Known
 
 SIDE = 6
 every_function = pytest.mark.parametrize("name", KNOWN)
@@ -77,7 +77,8 @@ def test_a_second_tile_in_the_same_memory_is_like_the_first(name: str) -> None:
     known.functions.values(_tile(), scratch)
     known.functions.pull(_tile(), lambda c, values: values, scratch)
     for other in (x, x[:2, :3].contiguous()):
-        for ours, theirs in zip(known.functions.values(other.clone(), scratch), known.plain(other, *known.leaves)):
+        values = known.functions.values(other.clone(), scratch)
+        for ours, theirs in zip(values, known.plain(other, *known.leaves), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=1e-13)
 
 
