@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ._storage.choice import slices
+from ._storage.choice import limits, slices
 from .checks import require, tensor
 
 Index = Tensor | slice
@@ -25,8 +25,6 @@ Index = Tensor | slice
 
 _LISTED = 16
 """Forbidden pairs a row or column that are few enough to be listed."""
-_PANEL = 1 << 22
-"""Entries of a mask that are looked at together."""
 
 
 class Mask(ABC):
@@ -67,13 +65,23 @@ class Mask(ABC):
         """The forbidden pairs where they are few enough to be listed, else None; found once."""
         return self.pairs(_LISTED * sum(self.shape))
 
-    def row_counts(self) -> Tensor:
-        """How many columns each row may not use, (n,), without the matrix."""
+    @cached_property
+    def _row_counts(self) -> Tensor:
+        from ._storage.id_sums import GroupMatrix, level_matrix  # which reads masks
+
         n, m = self.shape
         if self.listed is not None:
             return torch.bincount(self.listed[0], minlength=n)
-        every = slice(None)
-        return torch.cat([self.block(part, every).forbidden().sum(1) for part in slices(n, max(1, _PANEL // m))])
+        device = self.block(slice(0, 1), slice(0, 1)).forbidden().device
+        by_ids = level_matrix([(self, 1.0)], 0.0, GroupMatrix.ones(self.shape, device))
+        if by_ids is not None:
+            return by_ids.times(torch.ones(m, dtype=torch.float64, device=device)).round().long()
+        every, rows = slice(None), max(1, limits(device).panel // m)
+        return torch.cat([self.block(part, every).forbidden().sum(1) for part in slices(n, rows)])
+
+    def row_counts(self) -> Tensor:
+        """How many columns each row may not use, (n,), without the matrix; found once."""
+        return self._row_counts
 
     def id_masks(self) -> Iterator[SameId]:
         """The id masks whose every pair is forbidden: what exact feasibility is checked on."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from couplings import GivenMask, Guide, Mask, SameId, masks
+from couplings._storage.choice import limited
 from couplings._storage.forbidden import Compared, Listed, Nothing, forbidden, known_symmetric
 from couplings._storage.tiling import Tiling
 from couplings.feasibility import Weightless
@@ -144,10 +145,10 @@ def test_counts_of_rows() -> None:
 
 def test_counts_of_rows_by_panels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masks, "_LISTED", 0)
-    monkeypatch.setattr(masks, "_PANEL", 3 * N)
     fresh = _all()  # which have not been listed before
     assert fresh["sample"].listed is None
-    _by_kind(_counts_rows, fresh)
+    with limited(panel=3 * N):
+        _by_kind(_counts_rows, fresh)
 
 
 def _block(mask: Mask) -> None:
