@@ -68,7 +68,13 @@ def couple(
         Infeasible: a row or column with nothing admissible, or a class too large for a balanced plan.
 
     Cost:
-        Two passes over the scores a sweep; one more for the gradient's 2T-column contraction; O((n + m) T) kept.
+        Small scores are one matrix, and so are given ones: two passes over it a sweep, one more for the gradient's
+        2T-column contraction. Larger ones are never a matrix in the graph: O((n + m) (d + T)) numbers are kept for the
+        gradient, and one visit of all pairs a sweep, forward and backward, works on panels of bounded size. Where n m
+        numbers fit the memory budget (`set_memory_budget`) a sweep reads a kernel, or logits, made once in each pass;
+        else it makes them again, one n m d product a visit. Rows of unit norm (`Cosine`, normalising losses) at
+        temperatures above 0.03 or so in single precision iterate on kernels, the rest in the log domain. `Quadratic`
+        and `Power` visit the pairs once for each half-step.
 
     Source:
         Sinkhorn and Knopp (1967); Cuturi (2013); Chizat et al. (2018) for KL marginals.

@@ -39,9 +39,8 @@ class Problem:
     tol: float | None
     start: Tensor
 
-    @property
     def spread(self) -> float:
-        """How far apart the exponents of the first half-steps are, the logits aside."""
+        """How far apart the exponents of the first half-steps are, the logits aside; synchronises."""
         exponents = (self.start, *(side.weights[side.weights > 0].log() for side in self.sides))
         return sum(float(e.amax() - e.amin()) for e in exponents)
 

@@ -282,7 +282,7 @@ def test_the_domain_follows_the_temperature_and_what_is_known_of_norms(storage: 
     def sums(temperature: float, cost: Cost | None = None) -> LogSums | KernelSums:
         q, k, *_ = Problem(dtype=torch.float32).inputs()
         backing = backing_of(Scores(q, k, temperature=temperature, cost=cost))
-        return backing.kernels(0.0) or backing.logs()
+        return backing.kernels(lambda: 0.0) or backing.logs()
 
     with _stored(storage):
         assert isinstance(sums(0.05), KernelSums)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -49,7 +49,7 @@ class Backing(ABC):
     def logs(self) -> LogSums:
         """In the log domain."""
 
-    def kernels(self, spread: float) -> KernelSums | None:
+    def kernels(self, spread: Callable[[], float]) -> KernelSums | None:
         """In the kernel domain, if the logits are bounded enough for exponents that are spread so far."""
         return None
 
@@ -101,14 +101,14 @@ class Panelled(Backing):
         """Kept or made again."""
         return LogSums(self._source(None), owned=True)
 
-    def kernels(self, spread: float) -> KernelSums | None:
+    def kernels(self, spread: Callable[[], float]) -> KernelSums | None:
         """Kept or made again, if the cosines are known to be in [-1, 1] and the temperature is high enough."""
         found = range_of(self.scores)
         if found is None:
             return None
         low, high = found
         bound, dtype = (high - low) / 2, self.scores.dtype
-        if not KernelSums.suits(bound, spread, max(self.scores.shape), dtype):
+        if not KernelSums.suits(bound, spread(), max(self.scores.shape), dtype):
             return None
         centre = (low + high) / 2
         return KernelSums(self._source(centre), centre, bound, dtype)

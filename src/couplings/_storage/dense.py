@@ -1,8 +1,4 @@
-"""Logits as one n x m matrix: the reference that every other storage must agree with.
-
-Solvers and couplings use nothing but these verbs; another storage that offers them (tiles recomputed from the
-embeddings, say) takes its place without a change elsewhere.
-"""
+"""Logits as one n x m matrix: the reference that every other storage must agree with."""
 
 from __future__ import annotations
 
@@ -34,11 +30,3 @@ class Dense:
     def from_leaves(*leaves: Tensor) -> Dense:
         """The inverse of `leaves`."""
         return Dense(*leaves)
-
-    def seen_from(self, side: int) -> Tensor:
-        """The logits with `side` first: (side, other)."""
-        return self.logits if side == ROWS else self.logits.T
-
-    def kernel(self, f: Tensor, g: Tensor) -> Tensor:
-        """exp(f_i + g_j + logit_ij)."""
-        return (self.logits + g).add_(f[:, None]).exp_()
