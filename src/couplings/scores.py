@@ -51,8 +51,12 @@ class Term:
 
     @property
     def learns(self) -> bool:
-        """Whether the cost has parameters of its own, which only a whole matrix passes gradients to."""
-        return isinstance(self.cost, torch.nn.Module) and any(p.requires_grad for p in self.cost.parameters())
+        """Whether the cost has learnt parts of its own, which only a whole matrix passes gradients to."""
+        if type(self.cost).__module__ == Cosine.__module__:
+            return False
+        with torch.enable_grad():
+            one = torch.ones((1, 1), device=self.gram.device, dtype=self.gram.dtype)
+            return self.cost.score(one / 2, one, one).requires_grad
 
     def is_transpose_of(self, other: Term) -> bool:
         """Whether rows and columns are the other's, exchanged; scales aside."""

@@ -115,9 +115,10 @@ class Panelled(Backing):
 
     def _source(self, centre: float | None) -> Kept | Remade:
         n, m = self.scores.shape
-        made = Remade(self.scores, self.limits.panel, centre)
+        panel = min(self.limits.panel, self.limits.buffer)
+        made = Remade(self.scores, panel, centre)
         fits = n * m * self.scores.dtype.itemsize <= self.limits.budget
-        return made.kept(self.limits.panel // _CACHED) if fits else made
+        return made.kept(panel // _CACHED) if fits else made
 
     def gradient(self, needed: Sequence[bool]) -> Gradient:
         """Two products a panel, or autograd."""

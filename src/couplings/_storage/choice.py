@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,6 +28,7 @@ class Limits:
         tile: rows and columns of a tile: it and its exponentials fit the L2 cache of a core, or keep a GPU busy.
         panel: entries of a panel, some rows against all columns; more than 32 MiB in single precision, because smaller
             blocks are kept by the C library's allocator and fragment it.
+        buffer: the most entries of a panel whose memory is used again, which should not leave the cache.
         budget: bytes that a kernel may take.
     """
 
@@ -36,23 +36,31 @@ class Limits:
     dense: int
     tile: int
     panel: int
+    buffer: int
     budget: int
 
 
-_CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=512, panel=9 << 20, budget=256 * _MIB)
-_ACCELERATOR = Limits(tiled=1 << 22, dense=1 << 22, tile=4096, panel=1 << 26, budget=2048 * _MIB)
-_budget: ContextVar[int | None] = ContextVar("memory budget", default=None)
-_limits: ContextVar[Limits | None] = ContextVar("limits", default=None)
+_CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=512, panel=9 << 20, buffer=1 << 21, budget=256 * _MIB)
+_ACCELERATOR = Limits(tiled=1 << 22, dense=1 << 22, tile=4096, panel=1 << 26, buffer=1 << 26, budget=2048 * _MIB)
+
+
+@dataclass
+class _Changed:
+    """What was set; for all threads, because gradients on an accelerator are computed in threads of their own."""
+
+    budget: int | None = None
+    limits: Limits | None = None
+
+
+_changed = _Changed()
 
 
 def limits(device: torch.device) -> Limits:
     """The limits on a device, with the memory budget that was set."""
-    fixed = _limits.get()
-    if fixed is not None:
-        return fixed
+    if _changed.limits is not None:
+        return _changed.limits
     usual = _CPU if device.type == "cpu" else _ACCELERATOR
-    budget = _budget.get()
-    return usual if budget is None else replace(usual, budget=budget)
+    return usual if _changed.budget is None else replace(usual, budget=_changed.budget)
 
 
 def set_memory_budget(size: int | None) -> None:
@@ -71,17 +79,18 @@ def set_memory_budget(size: int | None) -> None:
     """
     if size is not None:
         checks.count("size", size)
-    _budget.set(size)
+    _changed.budget = size
 
 
 @contextmanager
 def limited(**changes: int) -> Iterator[None]:
     """Other limits for a while, on every device: how tests reach all storages at small sizes."""
-    token = _limits.set(replace(_limits.get() or _CPU, **changes))
+    before = _changed.limits
+    _changed.limits = replace(before or _CPU, **changes)
     try:
         yield
     finally:
-        _limits.reset(token)
+        _changed.limits = before
 
 
 def slices(size: int, step: int) -> Iterator[slice]:
