@@ -196,6 +196,10 @@ class GivenMask(Mask):
         """Entries of the matrix."""
         return self.matrix[i, j]
 
+    def row_counts(self) -> Tensor:
+        """Counted anew: the matrix is the caller's, who may write to it."""
+        return self.matrix.sum(1)
+
 
 @dataclass(frozen=True, eq=False)
 class _Pair(Mask):

@@ -72,7 +72,11 @@ def known_symmetric(mask: Mask | None) -> bool:
 
 
 def forbidden(mask: Mask | None, tiling: Tiling) -> Forbidden:
-    """The mask in the cheapest form for the tiles."""
+    """The mask in the cheapest form for the tiles; a mask remembers its last one."""
     if mask is None:
         return Nothing()
-    return Compared(mask) if mask.listed is None else Listed(*mask.listed, tiling)
+    known = mask.__dict__.get("_cut")
+    if known is None or known[0] != tiling:
+        cut = Compared(mask) if mask.listed is None else Listed(*mask.listed, tiling)
+        known = mask.__dict__["_cut"] = tiling, cut
+    return known[1]

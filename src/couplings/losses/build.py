@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypedDict
 
 import torch
@@ -108,11 +108,20 @@ def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool) ->
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """Indices of a batch: samples and views of the rows, and ids for the queue's columns that nobody has."""
+    """Indices of a batch: samples and views of the rows, and ids for the queue's columns that nobody has.
+
+    They depend on sizes alone, so batches of one size share them, and what is found out about their masks.
+    """
 
     n: int
     views: int
     nobody: Tensor
+
+    @staticmethod
+    def of(n: int, views: int, queue: int, device: torch.device) -> _Frame:
+        """The frame of such batches, kept from call to call (but for inference tensors, which no gradient may use)."""
+        inference = torch.is_inference_mode_enabled()
+        return (_made if inference else _kept)(n, views, queue, device)
 
     @cached_property
     def sample(self) -> Tensor:
@@ -121,6 +130,36 @@ class _Frame:
     @cached_property
     def view(self) -> Tensor:
         return torch.arange(self.views, device=self.nobody.device).repeat_interleave(self.n)
+
+    @cached_property
+    def cell(self) -> Tensor:
+        """Ids of (sample, view)."""
+        return self.sample * self.views + self.view
+
+    @cached_property
+    def shifted(self) -> list[Tensor]:
+        """The view of each positive: the k-th of view v is v + k, cyclically."""
+        return [(self.view + k) % self.views for k in range(1, self.views)]
+
+    @cached_property
+    def positives(self) -> Tensor:
+        """Columns of the positives, (N, views - 1)."""
+        return torch.stack([shift * self.n + self.sample for shift in self.shifted], dim=1)
+
+    @cached_property
+    def partners(self) -> tuple[SameId, ...]:
+        """One mask a positive, naming exactly its pairs."""
+        return tuple(self.same(self.sample * self.views + shift, self.cell) for shift in self.shifted)
+
+    @cached_property
+    def itself(self) -> SameId:
+        """Each row's own column."""
+        return self.same(self.cell)
+
+    @cached_property
+    def sisters(self) -> SameId:
+        """Pairs of one sample."""
+        return self.same(self.sample)
 
     def same(self, rows: Tensor, cols: Tensor | None = None, queue: Tensor | None = None) -> SameId:
         """Rows against the batch's columns (the rows' ids unless given), then the queue's."""
@@ -136,32 +175,36 @@ class _Frame:
         return self.nobody + ids.min().clamp_max(0)
 
 
+def _made(n: int, views: int, queue: int, device: torch.device) -> _Frame:
+    return _Frame(n, views, -1 - torch.arange(queue, device=device))
+
+
+_kept = lru_cache(maxsize=8)(_made)
+
+
 def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Reading) -> Batch:
     queue = 0 if keys is None else len(keys)
     if keys is not None:
         same_d = keys.shape[1] == z.shape[1]
         checks.require(same_d, f"keys have {keys.shape[1]} dimensions but the views have {z.shape[1]}")
-    frame = _Frame(n, len(z) // n, -1 - torch.arange(queue, device=z.device))
+    frame = _Frame.of(n, len(z) // n, queue, z.device)
     gram = SharedKeys(z, z if keys is None else torch.cat([z, keys.to(z)]), unit=reading.normalize)
     labels, domains = (_optional(frame, name, sides.get(name)) for name in ("labels", "domains"))
-    sample = frame.same(frame.sample)
+    sample = frame.sisters
     same: Mask = sample | frame.same(frame.view) if reading.across_views else sample
     for name, mask in _user_masks(sides, frame, gram.shape, None if reading.labels_attract else labels):
         same = same | mask
         _require_negatives(name, same)
-    # The k-th positive of view v is view v + k, cyclically; ids of (sample, view) name exactly that pair.
-    shifts = [(frame.view + k) % frame.views for k in range(1, frame.views)]
-    cell = frame.sample * frame.views
     return Batch(
         gram=gram,
         embeddings=z,
         n=n,
         views=frame.views,
-        positives=torch.stack([shift * n + frame.sample for shift in shifts], dim=1),
-        itself=frame.same(cell + frame.view),
+        positives=frame.positives,
+        itself=frame.itself,
         sample=sample,
         same=same,
-        partners=tuple(frame.same(cell + shift, cell + frame.view) for shift in shifts),
+        partners=frame.partners,
         labels=labels,
         domains=domains,
         target=_target(sides.get("target"), gram.shape),
