@@ -1,5 +1,6 @@
 """Everything that `import couplings` offers, in one place; `couplings/__init__.py` loads it on first use."""
 
+from ._storage.choice import set_memory_budget
 from .checks import set_checks
 from .costs import RBF, Cosine, Cost, DistancePower, ExpSquaredEuclidean, InnerProduct, LogDistance, SquaredEuclidean
 from .coupling import Coupling
@@ -120,4 +121,5 @@ __all__ = [
     "TwoPass",
     "couple",
     "set_checks",
+    "set_memory_budget",
 ]

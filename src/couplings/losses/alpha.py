@@ -67,7 +67,9 @@ class AlphaCL(_Energy):
         threshold one element too late, so that their rows do not sum to one; these do.
 
     Cost:
-        Two N x M matrices; the weights keep nothing for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (2 P + 4) N d + (2 P + 4) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (2 P + 8) N numbers.
 
     Source:
         Tian 2022.
@@ -119,7 +121,9 @@ class AlphaCLDirect(_Energy):
         t_negative = 1 / (2 tau); in a batch CACR draws its negatives from one other view at a time.
 
     Cost:
-        Two N x M matrices; the weights keep nothing for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (2 P + 4) N d + (2 P + 4) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (2 P + 8) N numbers.
 
     Source:
         Tian 2022 (alpha-CL-direct).
@@ -161,7 +165,9 @@ class AlphaCLPerSample(_Energy):
         tau -> infinity: `AlphaCL` at infinite temperature, the quadratic loss divided by the number of negatives.
 
     Cost:
-        Two N x M matrices; the weights keep nothing for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (2 P + 4) N d + (2 P + 4) N numbers (P = views - 1).
+        Large, by tiles: 1 and 1.5 products (2 and 3 with a queue); kept (2 P + 4) N d + (2 P + 8) N numbers.
 
     Source:
         Tian 2022, released code.
@@ -206,8 +212,8 @@ class AlphaCLLowRank(AlphaCL):
         rank >= min(N, M): `AlphaCL`.
 
     Cost:
-        A singular value decomposition of an N x M matrix, O(N M min(N, M)), and one matrix in double precision kept:
-        for study, not for large batches.
+        A singular value decomposition of an N x M matrix, O(N M min(N, M)), in double precision at any size: for study,
+        not for large batches; kept for the gradient 2 N M + (4 P + 8) N d + (2 P + 6) N numbers (P = views - 1).
 
     Source:
         Tian 2022, released code.
@@ -281,7 +287,10 @@ class BalancedAlphaCL(_Energy):
         Columns Free instead: `AlphaCLDirect`.
 
     Cost:
-        Two passes over an N x N matrix a sweep; nothing kept for the gradient but one matrix.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward, and 2 passes a sweep; kept
+        for the gradient 1.25 N M + (2 P + 4) N d + (2 P + 4) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products, and the plan's, 1 where its kernel fits the memory budget, 1 a sweep
+        where it does not; kept (2 P + 4) N d + (2 P + 9) N numbers.
 
     Source:
         This library.

@@ -75,7 +75,9 @@ class ScaledInfoNCE(_Exponential):
         alpha_ij = xi / (e0 + xi) softmax_j(-d_ij^2 / tau).
 
     Cost:
-        One N x M matrix, kept for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (2 P + 4) N d + (3 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (3 P + 5) N numbers.
 
     Source:
         Tian 2022.
@@ -113,7 +115,9 @@ class MINE(_Exponential):
         Unit rows: `DecoupledInfoNCE(temperature=1)`.
 
     Cost:
-        One N x M matrix, kept for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (2 P + 4) N d + (2 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (2 P + 5) N numbers.
 
     Source:
         Belghazi et al. 2018; Tian 2022 for the family.
@@ -151,7 +155,9 @@ class SoftTriplet(_Exponential):
         margin = 0: `ScaledInfoNCE`. tau -> 0, margin m / tau: the hardest negative's [d_ip^2 - d_ij^2 + m]_+.
 
     Cost:
-        One N x M matrix, kept for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (2 P + 4) N d + (3 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (3 P + 5) N numbers.
 
     Source:
         Tian et al. 2020; Tian 2022 for the family.
@@ -187,7 +193,9 @@ class NPlusOneTuplet(_Exponential):
         Unit rows: `InfoNCE(temperature=1)`.
 
     Cost:
-        One N x M matrix, kept for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (2 P + 4) N d + (3 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (3 P + 5) N numbers.
 
     Source:
         Sohn 2016; Tian 2022 for the family.
@@ -224,7 +232,9 @@ class LiftedStructured(_Exponential):
         The square of `MINE` above -margin.
 
     Cost:
-        One N x M matrix, kept for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (2 P + 4) N d + (3 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (3 P + 5) N numbers.
 
     Source:
         Oh Song et al. 2016; Tian 2022 for the family.

@@ -44,7 +44,9 @@ class InfoNCE(Loss):
         pytorch-metric-learning's NTXentLoss with sample ids as labels.
 
     Cost:
-        One N x M matrix, kept for the gradient, for any number of views.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (P + 3) N d + (3 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (3 P + 5) N numbers.
 
     Source:
         van den Oord et al. 2018; Chen et al. 2020 (SimCLR).
@@ -106,7 +108,9 @@ class DecoupledInfoNCE(Loss):
         divided by tau. Two views: equals lightly's DCLLoss.
 
     Cost:
-        One N x M matrix, kept for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (P + 3) N d + (2 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (2 P + 5) N numbers.
 
     Source:
         Yeh et al. 2022 (DCL).
@@ -159,8 +163,11 @@ class SupCon(Targeted):
         Outside: equals pytorch-metric-learning's SupConLoss. Two views, no labels: InfoNCE, both ways.
 
     Cost:
-        A small batch: one N x M matrix, kept for the gradient, with labels the target is another. A large one: the
-        tiles of `InfoNCE`, and sums over classes, O(N d); `log_inside` and a target of your own take panels of rows.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 N M + (P + 3) N d + (2 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (2 P + 7) N numbers. With
+        labels kept 2.5 N M + 2 N d + 5 N numbers in a small batch, in a large one, by sums over classes, kept
+        4 N d + 8 N numbers. `log_inside` and a target of your own: panels of rows.
 
     Source:
         Khosla et al. 2020.
@@ -228,7 +235,7 @@ class Alignment(Loss):
         views.
 
     Cost:
-        O(N d).
+        O(N d) at any size; kept for the gradient (P + 2) N d + (2 P + 3) N numbers (P = views - 1).
 
     Source:
         Grill et al. 2020 (BYOL); Chen et al. 2024 for the coupling.

@@ -41,7 +41,10 @@ class PairLoss(Loss):
         `ModifiedTriplet`, `TripletContrastive`; each has its functions as `loss.phi` and `loss.psi`.
 
     Cost:
-        One N x M matrix and what psi saves, for each positive.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        (1.25 P + 0.25) N M + (2 P + 4) N d + (3 P + 3) N numbers (P = views - 1).
+        Large, by tiles: 1 and 3 products a positive; kept (2 P + 4) N d + (4 P + 3) N numbers. So for log1p and exp: in
+        a small batch it is psi that decides.
 
     Source:
         Tian 2022 (alpha-CL).
@@ -113,7 +116,9 @@ class Triplet(_Linear):
         with a sum over triplets, squared distances and twice the margin, halved and divided by the anchors.
 
     Cost:
-        One N x M matrix, kept for the gradient, for each positive.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        (1.25 P + 0.25) N M + (2 P + 4) N d + (2 P + 3) N numbers (P = views - 1).
+        Large, by tiles: 1 and 3 products a positive; kept (2 P + 4) N d + (3 P + 3) N numbers.
 
     Source:
         Schroff et al. 2015; Tian 2022 for the family.
@@ -152,7 +157,9 @@ class ModifiedTriplet(_Linear):
         slope -> infinity: the number of negatives nearer than the positive.
 
     Cost:
-        One N x M matrix, kept for the gradient, for each positive.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        (1.25 P + 0.25) N M + (2 P + 4) N d + (2 P + 3) N numbers (P = views - 1).
+        Large, by tiles: 1 and 3 products a positive; kept (2 P + 4) N d + (3 P + 3) N numbers.
 
     Source:
         Coria et al. 2020; Tian 2022 for the family.
@@ -191,7 +198,9 @@ class TripletContrastive(_Linear):
         focus on near negatives it collapses to few dimensions.
 
     Cost:
-        One N x M matrix; the mask alone is kept for the gradient.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        (0.25 P + 0.25) N M + (2 P + 4) N d + (2 P + 3) N numbers (P = views - 1).
+        Large, by tiles: 1 and 3 products a positive; kept (2 P + 4) N d + (3 P + 3) N numbers.
 
     Source:
         Ji et al. 2021; Tian 2022 for the family.

@@ -84,7 +84,10 @@ class RINCE(_QPower):
         q -> 0: InfoNCE + log(lam). q = 1: mean of lam S - k.
 
     Cost:
-        views - 1 times that of `InfoNCE`.
+        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
+        1.25 P N M + (2 P + 2) N d + (15 P + 2) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products for two views, 1 and 3 a positive for more; kept
+        (2 P + 2) N d + (2 P + 12) P N + N numbers.
 
     Source:
         Chuang et al. 2022.
@@ -147,7 +150,10 @@ class GCARINCE(_QPower, Matched):
         positive divided by n: it is n^-q times this loss with lam n.
 
     Cost:
-        That of `GCAINCE`.
+        Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
+        kept for the gradient 1.25 N M + (P + 3) N d + 2 N T + (8 P + 8) N numbers (P = views - 1).
+        Large, by panels: 1 and 3 products where the kernel fits the memory budget, T + 1 and T + 3 where it does not;
+        kept (P + 3) N d + 2 N T + (8 P + 8) N numbers.
 
     Source:
         Chen et al. 2024.
@@ -214,7 +220,10 @@ class GCAUOT(_QPower, Matched):
         reference measure is a x b; against the counting measure every score has temperature log(N M) more.
 
     Cost:
-        That of `GCAINCE`, and in a small batch one more N x M matrix kept for the gradient.
+        Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
+        kept for the gradient 2.25 N M + (2 P + 4) N d + 2 N T + (8 P + 12) N numbers (P = views - 1).
+        Large, by panels: 2 and 6 products where the kernel fits the memory budget, T + 2 and T + 6 where it does not;
+        kept (2 P + 4) N d + 2 N T + (8 P + 14) N numbers.
 
     Source:
         Chen et al. 2024.
