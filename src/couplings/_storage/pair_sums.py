@@ -16,7 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -105,52 +105,47 @@ def pair_sums(
     scale = lead.to(q) if isinstance(lead, Tensor) else q.new_tensor(lead)
     if weights is not None:
         weights = weights.to(functions.dtype(q.dtype))
-    applied = _PairSums.apply(functions, layout, q, k, scale, offsets, weights, *functions.leaves)
+    operands = _Operands(q, k, scale, offsets, weights)
+    applied = _PairSums.apply(functions, layout, len(operands), *operands, *functions.leaves)
     return cast(tuple[Tensor, Tensor], applied)
+
+
+class _Operands(NamedTuple):
+    """What dot products are made of, and what they are summed with."""
+
+    q: Tensor
+    k: Tensor
+    lead: Tensor
+    offsets: Tensor | None
+    weights: Tensor | None
 
 
 class _PairSums(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        functions: PairFunctions,
-        layout: Layout,
-        q: Tensor,
-        k: Tensor,
-        lead: Tensor,
-        offsets: Tensor | None,
-        weights: Tensor | None,
-        *leaves: Tensor,
+        ctx: Any, functions: PairFunctions, layout: Layout, operands: int, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
-        ctx.functions, ctx.layout = functions, layout
-        ctx.save_for_backward(q, k, lead, offsets, weights, *leaves)
-        return _Pass(functions.with_leaves(*leaves), layout, q, k, lead, offsets, weights).sums()
+        ctx.functions, ctx.layout, ctx.operands = functions, layout, operands
+        ctx.save_for_backward(*tensors)
+        return _Pass(functions.with_leaves(*tensors[operands:]), layout, _Operands(*tensors[:operands])).sums()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, rows: Tensor, cols: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, lead, offsets, weights, *leaves = ctx.saved_tensors
-        run = _Pass(ctx.functions.with_leaves(*leaves), ctx.layout, q, k, lead, offsets, weights)
-        return None, None, *run.gradients(rows, cols, ctx.needs_input_grad[2:])
+        tensors, operands = ctx.saved_tensors, ctx.operands
+        functions = ctx.functions.with_leaves(*tensors[operands:])
+        run = _Pass(functions, ctx.layout, _Operands(*tensors[:operands]))
+        return None, None, None, *run.gradients(rows, cols, ctx.needs_input_grad[3:])
 
 
 class _Pass:
     """One visit of all tiles."""
 
-    def __init__(
-        self,
-        functions: PairFunctions,
-        layout: Layout,
-        q: Tensor,
-        k: Tensor,
-        lead: Tensor,
-        offsets: Tensor | None,
-        weights: Tensor | None,
-    ) -> None:
+    def __init__(self, functions: PairFunctions, layout: Layout, operands: _Operands) -> None:
         self.functions, self.layout, self.tiling = functions, layout, layout.tiling
-        self.q, self.k, self.lead, self.offsets, self.weights = q, k, lead, offsets, weights
-        self.scaled = q * self.lead
-        self.scratch = Scratch(q, self.tiling.side)
+        self.q, self.k, self.lead, self.offsets, self.weights = operands
+        self.scaled = self.q * self.lead
+        self.scratch = Scratch(self.q, self.tiling.side)
 
     def dots(self, tile: Tile) -> Tensor:
         """lead <q_i, k_j> + o_i of a tile."""
