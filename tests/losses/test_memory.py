@@ -19,7 +19,7 @@ from couplings._storage.choice import limited
 from helpers import CASES
 from largest import largest_tensor
 
-N, D, TILE, PANEL, SWEEPS = 256, 8, 32, 1 << 12, 2
+N, D, TILE, PANEL, SWEEPS = 256, 8, 64, 1 << 13, 2
 """Rows, dimensions, the side of a tile, the entries of a panel, and sweeps where there are some."""
 WHOLE = {"AlphaCLLowRank": "A singular value decomposition of an N x M matrix"}
 """Losses that make the matrix all the same, and where they say so."""
@@ -68,10 +68,10 @@ def _peak(name: str, n: int) -> int:
 
 @every_blocked_loss
 def test_live_bytes_grow_with_the_rows(name: str) -> None:
-    """At most a dozen of what must be there: embeddings, vectors of T sweeps, a panel and a tile."""
+    """At most six times what must be there: embeddings, vectors of T sweeps, a panel and a tile."""
     small, large = _peak(name, N), _peak(name, 2 * N)
     for n, peak in ((N, small), (2 * N, large)):
-        assert peak <= 12 * 4 * (n * (D + 2 * SWEEPS) + PANEL + TILE**2)
+        assert peak <= 6 * 4 * (n * (D + 2 * SWEEPS) + PANEL + TILE**2)
     assert large <= 2.1 * small
 
 
@@ -87,8 +87,7 @@ SIDES: dict[str, Callable[[list[Tensor]], dict[str, Any]]] = {
 
 
 @every_blocked_loss
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize(("side", "count"), [("nothing", 4), ("labels and ids", 2), ("guide", 2), ("keys", 2)])
 def test_no_tensor_is_near_the_size_of_the_matrix(name: str, side: str, count: int) -> None:
     """An eighth of its entries at most: the lists that masks of few pairs are, for four views."""
     if side != "nothing" and (not CASES[name].repels or (side == "keys" and not CASES[name].keys)):
