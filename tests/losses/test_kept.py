@@ -175,14 +175,14 @@ def test_the_docstring_says_so(name: str) -> None:
 
 def test_the_sizes_that_the_docstrings_say() -> None:
     bounds = limits(torch.device("cpu"))
-    assert (bounds.tiled, bounds.dense) == (256**2, 1024**2)
+    assert (bounds.tiled, bounds.dense, bounds.panel) == (256**2, 1024**2, 3072**2)
 
 
 @dataclass(frozen=True)
 class Option:
     """An option with a formula of its own."""
 
-    loss: Callable[[], Loss]
+    loss: Callable[[Shape], Loss]
     bounds: Mapping[str, int]
     formula: str
     sides: Callable[[int], dict[str, Tensor]] = field(default=lambda n: {})
@@ -193,17 +193,28 @@ def _labels(n: int) -> dict[str, Tensor]:
 
 
 _TILES = LARGE["tiles and panels"]
+_ONE_PANEL = {"dense": 0, "tiled": 0}
 OPTIONS = {
-    "HCL, weights detached": Option(lambda: HCL(detach_weights=True), SMALL, "N M + (P + 3) N d + (9 P + 4) N"),
-    "SupCon, labels, small": Option(SupCon, SMALL, "2.5 N M + 2 N d + 5 N", _labels),
-    "SupCon, labels, large": Option(SupCon, _TILES, "4 N d + 8 N", _labels),
+    "HCL, weights detached": Option(lambda _: HCL(detach_weights=True), SMALL, "N M + (P + 3) N d + (9 P + 4) N"),
+    "SupCon, labels, small": Option(lambda _: SupCon(), SMALL, "2.5 N M + 2 N d + 5 N", _labels),
+    "SupCon, labels, large": Option(lambda _: SupCon(), _TILES, "4 N d + 8 N", _labels),
+    "GCAUOT, one panel": Option(
+        lambda shape: _loss("GCAUOT", shape),
+        _ONE_PANEL,
+        "1.25 N M + (2 P + 4) N d + 2 N T + (8 P + 14) N",
+    ),
+    "SparseGCA, one panel": Option(
+        lambda shape: _loss("SparseGCA", shape),
+        _ONE_PANEL,
+        "2.25 N M + (P + 3) N d + 2 N T + (2 P + 9) N",
+    ),
 }
 
 
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
 @every_shape
 def test_options_that_change_what_is_kept(option: Option, shape: Shape) -> None:
-    loss = option.loss()
+    loss = option.loss(shape)
     _is_near(_kept(loss, shape, option.bounds, **option.sides(shape.n)), option.formula, shape)
     text = " ".join((inspect.getdoc(type(loss)) or "").split())
     assert f" {option.formula} numbers" in text
