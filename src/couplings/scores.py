@@ -224,14 +224,13 @@ class Scores:
         return self._of(tuple(term.with_leaves(new) for term in self.terms), self.temperature, self.mask)
 
     def of_rows(self, part: slice) -> Scores:
-        """The scores of a panel of rows; all of them as they are."""
-        return self if part == slice(0, self.shape[0]) else self.block(part, _ALL)
+        """The scores of a panel of rows; where there is one matrix, as they are."""
+        whole = part == slice(0, self.shape[0])
+        return self if whole and not self.blocked else self.block(part, _ALL)
 
     def panels(self) -> Iterator[slice]:
-        """Ranges of rows whose logits fit in memory; one range where the matrix does."""
+        """Ranges of rows whose logits fit in memory."""
         n, m = self.shape
-        if not self.blocked:
-            return iter((slice(0, n),))
         return slices(n, max(1, limits(self.device).panel // m))
 
     def masked(self, mask: Mask) -> Scores:
@@ -318,8 +317,6 @@ def _rows_of(vector: float | Tensor, rows: slice) -> float | Tensor:
 
 def by_panels(panels: Iterable[slice], fn: Callable[[slice], Tensor]) -> Tensor:
     """fn of each range of rows, concatenated; for the gradient a panel is made again, so that one at a time is held."""
-    if len(panels := list(panels)) == 1:
-        return fn(panels[0])
     if not torch.is_grad_enabled():
         return torch.cat([fn(part) for part in panels])
     again = partial(checkpoint, fn, use_reentrant=False, preserve_rng_state=False)

@@ -63,7 +63,7 @@ class _Once:
 
 def _potential(scores: Scores, a: Tensor, c: Tensor, log_sums: Tensor | None) -> Tensor:
     if log_sums is None:
-        log_sums = by_panels(scores.panels(), lambda part: _panel(scores, part))
+        log_sums = _untiled(scores)
     f = (math.log(scores.shape[1]) - log_sums) / (1 + c)
     if checks.checks_enabled():
         feasibility.solvable("row", f.detach(), a)
@@ -75,5 +75,7 @@ def _tiled(scores: Scores) -> Tensor | None:
     return None if known is None else known[0][0]
 
 
-def _panel(scores: Scores, part: slice) -> Tensor:
-    return torch.logsumexp(scores.of_rows(part).storage.logits, 1)
+def _untiled(scores: Scores) -> Tensor:
+    if not scores.blocked:
+        return torch.logsumexp(scores.storage.logits, 1)
+    return by_panels(scores.panels(), lambda part: torch.logsumexp(scores.of_rows(part).storage.logits, 1))

@@ -193,21 +193,10 @@ def _labels(n: int) -> dict[str, Tensor]:
 
 
 _TILES = LARGE["tiles and panels"]
-_ONE_PANEL = {"dense": 0, "tiled": 0}
 OPTIONS = {
     "HCL, weights detached": Option(lambda _: HCL(detach_weights=True), SMALL, "N M + (P + 3) N d + (9 P + 4) N"),
     "SupCon, labels, small": Option(lambda _: SupCon(), SMALL, "2.5 N M + 2 N d + 5 N", _labels),
     "SupCon, labels, large": Option(lambda _: SupCon(), _TILES, "4 N d + 8 N", _labels),
-    "GCAUOT, one panel": Option(
-        lambda shape: _loss("GCAUOT", shape),
-        _ONE_PANEL,
-        "1.25 N M + (2 P + 4) N d + 2 N T + (8 P + 14) N",
-    ),
-    "SparseGCA, one panel": Option(
-        lambda shape: _loss("SparseGCA", shape),
-        _ONE_PANEL,
-        "2.25 N M + (P + 3) N d + 2 N T + (2 P + 9) N",
-    ),
 }
 
 

@@ -134,7 +134,9 @@ class SharedKeys(Gram):
 
     def block(self, rows: Index, cols: Index) -> Gram:
         """Rows and keys picked by index."""
-        return SharedKeys(_part(self.q, rows), _part(self.k, cols), self.unit)
+        q = _part(self.q, rows)
+        itself = self.k is self.q and isinstance(rows, slice) and rows == cols
+        return SharedKeys(q, q if itself else _part(self.k, cols), self.unit)
 
     def gather(self, columns: Tensor) -> Gram:
         """Keys picked for each row."""
@@ -143,7 +145,8 @@ class SharedKeys(Gram):
     def detach(self) -> Gram:
         """Embeddings as constants; dot products are shared where they are one matrix."""
         q = self.q.detach()
-        if self.shape[0] * self.shape[1] <= limits(self.device).dense:
+        bounds = limits(self.device)
+        if self.shape[0] * self.shape[1] <= (bounds.tiled if self.unit else bounds.dense):
             self.dots  # noqa: B018  computed now, so that both use it
         constant = SharedKeys(q, q if self.k is self.q else self.k.detach(), self.unit)
         for known in ("dots", "norms"):

@@ -223,8 +223,7 @@ class SparseGCA(Matched):
         about ten Newton steps; kept for the gradient 3.25 N M + (P + 3) N d + 2 N T + (2 P + 7) N numbers
         (P = views - 1).
         Large, by panels: 2 and 6 products where the kernel fits the memory budget, 2 T + 2 and 2 T + 7 where it does
-        not; kept (P + 3) N d + 2 N T + (2 P + 9) N numbers. While one panel holds all, up to 3072 x 3072 pairs, it is
-        kept too: kept 2.25 N M + (P + 3) N d + 2 N T + (2 P + 9) N numbers.
+        not; kept (P + 3) N d + 2 N T + (2 P + 9) N numbers.
 
     Source:
         This library; Blondel et al. 2020 for Fenchel-Young losses and 2018 for quadratic transport.

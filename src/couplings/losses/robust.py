@@ -223,8 +223,7 @@ class GCAUOT(_QPower, Matched):
         Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
         kept for the gradient 2.25 N M + (2 P + 4) N d + 2 N T + (8 P + 12) N numbers (P = views - 1).
         Large, by panels: 2 and 6 products where the kernel fits the memory budget, T + 2 and T + 6 where it does not;
-        kept (2 P + 4) N d + 2 N T + (8 P + 14) N numbers. While one panel holds all, up to 3072 x 3072 pairs, it is
-        kept too: kept 1.25 N M + (2 P + 4) N d + 2 N T + (8 P + 14) N numbers.
+        kept (2 P + 4) N d + 2 N T + (8 P + 14) N numbers.
 
     Source:
         Chen et al. 2024.
