@@ -234,6 +234,29 @@ def test_a_pair_function_with_parameters_of_its_own() -> None:
     assert found[0][2] != 0
 
 
+def test_a_cost_with_parameters_of_its_own() -> None:
+    """Whatever object holds them."""
+    width = torch.tensor(2.0, dtype=F64)
+
+    class Learnt:
+        def __init__(self, width: Tensor) -> None:
+            self.width = width
+
+        def score(self, dot: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
+            return -self.width * (q_sq + k_sq - 2 * dot)
+
+    def value(one: Tensor, other: Tensor, width: Tensor) -> Tensor:
+        return CACR(cost=Learnt(width))(one, other)
+
+    found = []
+    for storage in (_dense(), _blocked()):
+        with storage:
+            found.append(gradients(value, [*_views(), width]))
+    for blocked, dense in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(blocked, dense)
+    assert found[0][2] != 0
+
+
 @every_loss
 @pytest.mark.parametrize("moving", [0, 1])
 def test_a_view_that_is_a_constant(name: str, moving: int) -> None:

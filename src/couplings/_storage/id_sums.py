@@ -49,9 +49,21 @@ class _Product(torch.autograd.Function):
         return matrix.times(x)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, y: Tensor) -> tuple[None, Tensor]:
-        return None, ctx.matrix.transposed_times(y)
+        return None, product(_Transposed(ctx.matrix), y)
+
+
+@dataclass(frozen=True, eq=False)
+class _Transposed:
+    """Rows and columns exchanged."""
+
+    matrix: LinearMap
+
+    def times(self, x: Tensor) -> Tensor:
+        return self.matrix.transposed_times(x)
+
+    def transposed_times(self, y: Tensor) -> Tensor:
+        return self.matrix.times(y)
 
 
 @dataclass(frozen=True, eq=False)

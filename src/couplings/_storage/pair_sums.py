@@ -130,8 +130,9 @@ class _PairSums(torch.autograd.Function):
         return _Pass(functions.with_leaves(*tensors[operands:]), layout, _Operands(*tensors[:operands])).sums()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, rows: Tensor, cols: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # gradients are written in place: a second derivative would be silently wrong
+            raise NotImplementedError("tiles have no second derivative: call backward without create_graph=True")
         tensors, operands = ctx.saved_tensors, ctx.operands
         functions = ctx.functions.with_leaves(*tensors[operands:])
         run = _Pass(functions, ctx.layout, _Operands(*tensors[:operands]))
