@@ -12,7 +12,7 @@ import torch
 from test_bad_input import CALLS, NaNCost
 from torch import Tensor
 
-from couplings import RBF, CouplingWarning, Guide, InvalidInput, PairLoss
+from couplings import CACR, RBF, CouplingWarning, Guide, InvalidInput, PairLoss
 from couplings._storage.choice import limited
 from couplings.costs import DistancePower, ExpSquaredEuclidean, LogDistance
 from couplings.coupling import Coupling
