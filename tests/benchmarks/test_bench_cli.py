@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def test_one_quick_bench_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     first = results["sections"][0]["rows"][0]
     assert [peer["note"] for peer in first["peers"]] == ["", "not installed: pip install 'couplings[bench]'"]
     assert first["ours"]["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "policy"),
+    [("bench --list", None, None), ("bench --list", "ACTIVE", "ACTIVE"), ("losses", None, "PASSIVE")],
+)
+def test_a_bench_waits_as_the_users_process_does(
+    command: str, given: str | None, policy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")  # so that it is set back afterwards
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert cli.main(command.split()) == 0
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
 
 
 def test_the_page_is_made_again(capsys: pytest.CaptureFixture[str]) -> None:

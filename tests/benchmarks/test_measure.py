@@ -21,7 +21,7 @@ from couplings.benchmarks.work import Contender, Goal, Quantity, Size
 from couplings.errors import InvalidInput
 
 SHORT = Pace(seconds=0.01, repeats=3)
-MACHINE = Machine("cpu", "a processor", 2, 10**9, {"torch": "1"}, {"a x b": 100.0}, "2030-01-01")
+MACHINE = Machine("cpu", "a processor", 2, "default", 10**9, {"torch": "1"}, {"a x b": 100.0}, "2030-01-01")
 
 
 def half(size: Size) -> float:
@@ -153,7 +153,11 @@ def test_only_the_tables_that_were_measured_are_replaced(tmp_path: Path) -> None
 
 def test_a_machine_says_how_fast_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("couplings.benchmarks.machine._ENOUGH_FLOPS", 1.0)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     machine = described(torch.device("cpu"), Pace(seconds=0.01, repeats=1, least=1))
+    assert "OMP_WAIT_POLICY ACTIVE" in machine.line
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert described(torch.device("cpu"), Pace(seconds=0.01, repeats=1, least=1)).waiting == "default"
     assert len(machine.rates) == 3
     assert min(machine.rates.values()) > 0
     assert machine.versions["torch"] == torch.__version__.partition("+")[0]

@@ -31,11 +31,16 @@ _ENOUGH_FLOPS = 1e10
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and when, and float32 rates in GFLOP/s by the shape of the product."""
+    """Where and when, and float32 rates in GFLOP/s by the shape of the product.
+
+    Attributes:
+        waiting: how idle threads wait, `OMP_WAIT_POLICY`; "default" where it is not set.
+    """
 
     device: str
     processor: str
     threads: int
+    waiting: str
     memory: int
     versions: dict[str, str]
     rates: dict[str, float]
@@ -47,8 +52,8 @@ class Machine:
         rates = ", ".join(f"{rate:,.0f} ({shape})" for shape, rate in self.rates.items())
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return (
-            f"{self.date}; {self.device}, {self.processor}, {self.threads} threads, {self.memory / 1e9:.0f} GB; "
-            f"{versions}. Matrix products in float32, GFLOP/s: {rates}."
+            f"{self.date}; {self.device}, {self.processor}, {self.threads} threads, OMP_WAIT_POLICY {self.waiting}, "
+            f"{self.memory / 1e9:.0f} GB; {versions}. Matrix products in float32, GFLOP/s: {rates}."
         )
 
 
@@ -58,6 +63,7 @@ def described(device: torch.device, pace: Pace = _BRIEF) -> Machine:
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         processor=_processor(),
         threads=torch.get_num_threads(),
+        waiting=os.environ.get("OMP_WAIT_POLICY", "default"),
         memory=_memory(device),
         versions=dict(_versions()),
         rates={shape: _rate(product, device, pace) for shape, product in _SHAPES.items()},

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
-# Threads that spin while they wait make every other process on the machine slow, and are slow beside one
-# themselves. Torch reads this when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 _USAGE, _STOPPED = 2, 130
+_MEASURING = "bench"
+"""The command that runs as a process of the library's users does: under OpenMP's own policy of waiting."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.name} is not installed; pip install 'couplings[train,report]' brings it")
 
 
+def _let_threads_sleep(arguments: Sequence[str]) -> None:
+    """Threads that spin while they wait slow down all else on the machine. Torch reads this when it is loaded."""
+    if _MEASURING not in arguments[:1]:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def _run(arguments: list[str]) -> int:
+    _let_threads_sleep(arguments)
     from cyclopts import CycloptsError
 
     from couplings.cli.app import app
