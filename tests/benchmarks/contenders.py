@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import torch
 
 from couplings.benchmarks.work import Call, Contender, NotComparable, Size, Work
@@ -25,6 +28,31 @@ def refuses(size: Size, device: torch.device) -> Call:
 
 def breaks(size: Size, device: torch.device) -> Call:
     raise RuntimeError("some defect\nand where")
+
+
+def breaks_when_called(size: Size, device: torch.device) -> Call:
+    def call() -> tuple[torch.Tensor, ...]:
+        raise AttributeError("np.bool is gone")
+
+    return call
+
+
+def imports_badly(size: Size, device: torch.device) -> Call:
+    raise ImportError("cannot import name 'x' from 'y'")
+
+
+def dies(size: Size, device: torch.device) -> Call:
+    os._exit(3)
+
+
+def is_killed(size: Size, device: torch.device) -> Call:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return lambda: ()
+
+
+def crashes(size: Size, device: torch.device) -> Call:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return lambda: ()
 
 
 def asks_for_too_much(size: Size, device: torch.device) -> Call:

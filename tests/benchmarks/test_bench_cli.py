@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import contenders
 import pytest
+from rich.console import Console
 
 from couplings import cli
 from couplings.benchmarks.measure import Plan, measured
 from couplings.benchmarks.page import check_page
 from couplings.benchmarks.peers import Product
-from couplings.benchmarks.result import Row
+from couplings.benchmarks.result import Cell, Row, Section
 from couplings.benchmarks.suites import SUITES, Suite
-from couplings.benchmarks.work import Contender, Goal, Quantity, Work
+from couplings.benchmarks.work import Contender, Goal, Quantity, Size, Work
+from couplings.cli.bench import _table
 
 
 def _tiny() -> Sequence[Work]:
@@ -112,6 +116,38 @@ def test_ctrl_c_keeps_the_rows_that_are_done(
     assert words in capsys.readouterr().err
     assert Path("out/results.json").is_file() == (rows > 0)
     assert Path("page.md").read_text() == "<!-- bench: tiny -->\n<!-- end -->\n"
+
+
+def test_a_later_suite_that_fails_leaves_the_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(work: Work, plan: Plan) -> Iterator[Row]:
+        if work.name == "bad":
+            raise AssertionError("a defect of ours")
+        return measured(work, plan)
+
+    bad = Suite("bad", "Bad", lambda: [replace(contenders.work(), name="bad")])
+    monkeypatch.setitem(SUITES, "bad", bad)
+    monkeypatch.setattr("couplings.benchmarks.run.measured", fails)
+    with pytest.raises(AssertionError, match="a defect of ours"):
+        cli.main(["bench", "tiny", "bad", "--repeats", "1", "--output", "out"])
+    (section,) = json.loads(Path("out/results.json").read_text())["sections"]
+    assert (section["name"], len(section["rows"])) == ("tiny", 2)
+
+
+def test_square_brackets_are_no_markup() -> None:
+    row = Row("w", "A work", Size(4), (Cell("ours", (1.0,)), Cell("peer", note="pip install 'couplings[bench]'")))
+    wide = Console(width=200, file=io.StringIO(), color_system=None)
+    wide.print(_table(Section("tiny", "A [bench]", (row,))))
+    assert "A [bench]" in wide.file.getvalue()  # type: ignore[attr-defined]
+    assert "'couplings[bench]'" in wide.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder in which not even root can write")
+def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("couplings.cli.bench.run", lambda *_, **__: pytest.fail("measured"))
+    assert cli.main(["bench", "tiny", "--output", "/proc/self"]) == 2
+    assert "/proc/self: " in capsys.readouterr().err
 
 
 def test_every_usual_bench_has_its_place_on_the_page() -> None:

@@ -46,6 +46,20 @@ def test_a_row_of_each_kind() -> None:
     assert "not installed" in markdown(Section("test", "a test", (row,)))
 
 
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_peer_that_fails_costs_its_own_cell(memory: bool) -> None:
+    broken = (contenders.breaks, contenders.breaks_when_called, contenders.imports_badly)
+    peers = [Contender(make.__name__, make) for make in broken]
+    (row,) = measured(
+        contenders.work(*peers, Contender("there", contenders.tiny), rows=(4,), memory=memory), Plan(SHORT)
+    )
+    assert [len(cell.seconds) for cell in row.cells] == [3, 0, 0, 0, 3]
+    notes = [cell.note for cell in row.peers]
+    assert notes[:2] == ["failed: some defect", "failed: np.bool is gone"]
+    assert notes[2].endswith("; pip install 'couplings[bench]'")
+    assert notes[3] == ""
+
+
 def test_what_would_take_too_long_is_left_out() -> None:
     peer = Contender("large", contenders.frees)
     first, second = measured(contenders.work(peer, rows=(4, 8192)), Plan(SHORT, longest=1e-12))

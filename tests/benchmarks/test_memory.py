@@ -31,6 +31,11 @@ def test_what_was_there_before_does_not_count() -> None:
     [
         (contenders.refuses, "not today"),
         (contenders.breaks, "failed: some defect$"),
+        (contenders.breaks_when_called, "failed: np.bool is gone$"),
+        (contenders.imports_badly, r"failed to import: .* 'y'; pip install 'couplings\[bench\]'$"),
+        (contenders.dies, "failed: its process ended with exit code 3$"),
+        (contenders.crashes, "failed: its process died of SIGTERM$"),
+        (contenders.is_killed, "killed: out of memory$"),
         (contenders.asks_for_too_much, "out of memory"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,7 +13,7 @@ from couplings.errors import CouplingWarning
 from .memory import Footprint, available, footprint
 from .result import Cell, Row
 from .timing import Pace, clock_of, in_turns
-from .work import Call, Contender, NotComparable, Size, Work
+from .work import INSTALL, Call, Contender, NotComparable, Size, Work, reason
 
 __all__ = ["Plan", "measured"]
 
@@ -100,14 +100,14 @@ def _looked_at(
 ) -> Cell:
     """The contender's memory, or why it cannot take part."""
     if not contender.installed:
-        return Cell(contender.name, note="not installed: pip install 'couplings[bench]'")
+        return Cell(contender.name, note=f"not installed: {INSTALL}")
     try:
         expected.refuse(contender, size, limit, _SHARE_OF_MEMORY * available(device))
         if not (work.memory and contender.whole):
             return Cell(contender.name)
         seen = footprint(contender.make, size, device, 2 * limit + _STARTING)
-    except NotComparable as reason:
-        return Cell(contender.name, note=str(reason))
+    except Exception as error:  # a peer's defect costs its own cell, not what others did
+        return Cell(contender.name, note=reason(error))
     expected.learn(contender, size, seen)
     if seen.seconds > limit:
         return Cell(contender.name, growth=seen.growth, note=f"one call took {seen.seconds:.0f} s, above {limit:.0f} s")
@@ -127,11 +127,45 @@ def _timed(
         try:
             if not done[k].note:
                 calls[k] = contender.make(size, device)
-        except NotComparable as reason:
-            done[k] = replace(done[k], note=str(reason))
-    if calls:
-        times = in_turns(list(calls.values()), pace, clock_of(device))
-        for k, seconds in zip(calls, times, strict=True):
-            share = contenders[k].share(size)
-            done[k] = replace(done[k], seconds=tuple(share * s for s in seconds))
+        except Exception as error:
+            done[k] = replace(done[k], note=reason(error))
+    times, failed = _those_that_work(calls, pace, device)
+    for k, error in failed.items():
+        done[k] = replace(done[k], note=reason(error))
+    for k, seconds in times.items():
+        share = contenders[k].share(size)
+        done[k] = replace(done[k], seconds=tuple(share * s for s in seconds))
     return done
+
+
+class _Failed(Exception):
+    """A call of this number raised its cause."""
+
+    def __init__(self, number: int, error: Exception) -> None:
+        super().__init__(str(error))
+        self.number, self.error = number, error
+
+
+def _those_that_work(
+    calls: dict[int, Call], pace: Pace, device: torch.device
+) -> tuple[dict[int, tuple[float, ...]], dict[int, Exception]]:
+    """Seconds of the calls, timed anew without one that fails; and why those failed."""
+    left, failed = dict(calls), dict[int, Exception]()
+    while left:
+        try:
+            times = in_turns([_named(k, call) for k, call in left.items()], pace, clock_of(device))
+            return dict(zip(left, times, strict=True)), failed
+        except _Failed as failure:
+            failed[failure.number] = failure.error
+            del left[failure.number]
+    return {}, failed
+
+
+def _named(number: int, call: Call) -> Callable[[], None]:
+    def named() -> None:
+        try:
+            call()
+        except Exception as error:
+            raise _Failed(number, error) from error
+
+    return named

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
-from .work import Make, NotComparable, Size
+from .work import Make, NotComparable, Size, reason
 
 __all__ = ["Footprint", "available", "footprint", "growth_of"]
 
@@ -41,7 +42,7 @@ def footprint(make: Make, size: Size, device: torch.device, limit: float) -> Foo
     """Measure one call in a fresh process.
 
     Raises:
-        NotComparable: it ran out of memory, took longer than `limit` seconds, or cannot do the work.
+        NotComparable: it ran out of memory, took longer than `limit` seconds, failed, or cannot do the work.
     """
     context = _context()
     here, there = context.Pipe(duplex=False)
@@ -49,7 +50,7 @@ def footprint(make: Make, size: Size, device: torch.device, limit: float) -> Foo
     child.start()
     there.close()
     try:
-        return _answer(here, limit)
+        return _answer(here, child, limit)
     finally:
         child.kill()
         child.join()
@@ -64,16 +65,25 @@ def _context() -> ForkServerContext | SpawnContext:
     return context
 
 
-def _answer(pipe: Connection, limit: float) -> Footprint:
+def _answer(pipe: Connection, child: BaseProcess, limit: float) -> Footprint:
     if not pipe.poll(limit):
         raise NotComparable(f"stopped after {limit:.0f} s")
     try:
         answer = pipe.recv()
     except EOFError:
-        raise NotComparable("its process was killed: out of memory") from None
+        child.join()  # it has closed its end, so it is ending
+        raise NotComparable(_end(child.exitcode or 0)) from None
     if isinstance(answer, Footprint):
         return answer
     raise NotComparable(answer)
+
+
+def _end(code: int) -> str:
+    """What an exit code, or minus a signal's number, says of a process that gave no answer."""
+    if code >= 0:
+        return f"failed: its process ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return "its process was killed: out of memory" if name == "SIGKILL" else f"failed: its process died of {name}"
 
 
 def _measure(pipe: Connection, make: Make, size: Size, device: str) -> None:
@@ -83,12 +93,8 @@ def _measure(pipe: Connection, make: Make, size: Size, device: str) -> None:
         where = torch.device(device)
         make(replace(size, rows=min(_TINY, size.rows)), where)()
         pipe.send(growth_of(make(size, where), where))
-    except NotComparable as reason:
-        pipe.send(str(reason))
-    except (RuntimeError, MemoryError) as error:
-        words = str(error)
-        memory = isinstance(error, MemoryError) or "memory" in words
-        pipe.send("out of memory" if memory else f"failed: {(words.splitlines() or [type(error).__name__])[0]}")
+    except Exception as error:
+        pipe.send(reason(error))
 
 
 def growth_of(call: Callable[[], object], device: torch.device) -> Footprint:

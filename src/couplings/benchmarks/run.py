@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from couplings.files import named, write_bytes
 
@@ -16,10 +17,11 @@ from .suites import Suite
 from .tables import GROWTH, markdown
 from .work import Work
 
-__all__ = ["Chosen", "OnRow", "opened", "rows_in", "run", "write"]
+__all__ = ["Chosen", "OnReport", "OnRow", "opened", "rows_in", "run", "write", "write_numbers"]
 
 Chosen = Sequence[tuple[Suite, Sequence[Work]]]
 OnRow = Callable[[Row], None]
+OnReport = Callable[[Report], object]
 
 
 def rows_in(suites: Chosen, plan: Plan) -> int:
@@ -28,16 +30,38 @@ def rows_in(suites: Chosen, plan: Plan) -> int:
 
 
 def opened(folder: Path) -> Path:
-    """The folder, made if it is not there: before minutes are spent on what goes into it."""
+    """The folder, made if it is not there and tried: before minutes are spent on what goes into it.
+
+    Raises:
+        OSError: no file can be written there.
+    """
     with named(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
     return folder
 
 
-def run(suites: Chosen, plan: Plan, on_row: OnRow, *, quick: bool = False) -> Report:
-    """Measure everything; `on_row` hears of each row. Ctrl-C ends it with the rows that are done."""
+def _nobody(report: Report) -> None:
+    pass
+
+
+def run(suites: Chosen, plan: Plan, on_row: OnRow, on_report: OnReport = _nobody, *, quick: bool = False) -> Report:
+    """Measure everything. Ctrl-C ends it with the rows that are done.
+
+    Args:
+        suites: what to measure.
+        plan: how much.
+        on_row: hears of each row.
+        on_report: gets all rows so far at the end of each suite, however it ends.
+        quick: the report says that sizes are small.
+    """
     start = time.perf_counter()
     machine, sections, stopped = described(plan.device), list[Section](), False
+
+    def report() -> Report:
+        return Report(machine, tuple(sections), time.perf_counter() - start, quick, stopped)
+
     for suite, works in suites:
         rows: list[Row] = []
         try:
@@ -46,19 +70,26 @@ def run(suites: Chosen, plan: Plan, on_row: OnRow, *, quick: bool = False) -> Re
                 on_row(row)
         except KeyboardInterrupt:
             stopped = True
-        if rows:
-            sections.append(Section(suite.name, suite.title, tuple(rows)))
+        finally:
+            if rows:
+                sections.append(Section(suite.name, suite.title, tuple(rows)))
+                on_report(report())
         if stopped:
             break
-    return Report(machine, tuple(sections), time.perf_counter() - start, quick, stopped)
+    return report()
 
 
 def write(report: Report, folder: Path) -> list[Path]:
     """Numbers, tables and figures; the files that were written."""
+    return [*write_numbers(report, folder), *draw(report, folder)]
+
+
+def write_numbers(report: Report, folder: Path) -> list[Path]:
+    """Numbers and tables; the files that were written."""
     numbers, words = folder / "results.json", folder / "results.md"
     write_bytes(numbers, report.json().encode())
     write_bytes(words, _page(report).encode())
-    return [numbers, words, *draw(report, folder)]
+    return [numbers, words]
 
 
 def draw(report: Report, folder: Path, prefix: str = "") -> list[Path]:

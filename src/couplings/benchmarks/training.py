@@ -146,7 +146,7 @@ class Lightly:
         model.encoder.standardise_by(data.train_images)
         criterion = NTXentLoss(temperature=config.loss.params["temperature"])
         optimiser = torch.optim.AdamW(
-            model.parameters(), lr=config.optimiser.lr, weight_decay=config.optimiser.weight_decay
+            model.parameters(), lr=config.optimiser.lr, weight_decay=config.optimiser.weight_decay, fused=True
         )
         return lambda: (_epoch(loader, model, criterion, optimiser, device),)
 

@@ -6,18 +6,49 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
+from textwrap import shorten
 
 import torch
 from torch import Tensor
 
-__all__ = ["Call", "Contender", "Goal", "Make", "NotComparable", "Quantity", "Role", "Size", "Work"]
+__all__ = [
+    "INSTALL",
+    "Call",
+    "Contender",
+    "Goal",
+    "Make",
+    "NotComparable",
+    "Quantity",
+    "Role",
+    "Size",
+    "Work",
+    "reason",
+]
 
 Call = Callable[[], tuple[Tensor, ...]]
 """One run of a computation; it returns its value and gradients, so that a test can compare contenders."""
 
 
+INSTALL = "pip install 'couplings[bench]'"
+"""What brings the peers."""
+_LONGEST = 120
+"""Letters of a cell's note."""
+
+
 class NotComparable(Exception):
     """A contender cannot do this work; the message says why and stands in its cell."""
+
+
+def reason(error: Exception) -> str:
+    """Why a contender has no numbers, in one short line."""
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if isinstance(error, NotComparable):
+        return str(error)
+    if isinstance(error, ImportError):
+        return f"failed to import: {shorten(line, _LONGEST)}; {INSTALL}"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+        return "out of memory"
+    return f"failed: {shorten(line, _LONGEST)}"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from couplings import checks
 from couplings.benchmarks.measure import Plan
 from couplings.benchmarks.page import check_page, write_page
 from couplings.benchmarks.result import Report, Row, Section
-from couplings.benchmarks.run import Chosen, draw, opened, rows_in, run, write
+from couplings.benchmarks.run import Chosen, draw, opened, rows_in, run, write, write_numbers
 from couplings.benchmarks.suites import SUITES, chosen
 from couplings.benchmarks.tables import brief, sentence
 from couplings.display import bar, console, duration, say
@@ -27,7 +28,7 @@ def list_benches() -> None:
     table = Table("bench", "what", "works")
     for suite in SUITES.values():
         name = suite.name if suite.usual else f"{suite.name} *"
-        table.add_row(name, suite.title, _some([work.name for work in suite.works()]))
+        table.add_row(name, escape(suite.title), escape(_some([work.name for work in suite.works()])))
     console.print(table)
     say("* only when named. One work: couplings bench BENCH/WORK")
 
@@ -52,8 +53,9 @@ def bench_command(
     plan, suites = _plan(quick, repeats, budget, device), chosen(names, quick=quick)
     if docs is not None:
         check_page(docs, [suite.name for suite, _ in suites])
+        opened(docs.parent)
     folder = opened(output)
-    report = _with_progress(suites, plan, quick)
+    report = _with_progress(suites, plan, quick, folder)
     if not report.sections:
         raise KeyboardInterrupt("stopped before anything was measured")
     written = write(report, folder)
@@ -82,7 +84,7 @@ def _plan(quick: bool, repeats: int | None, budget: float | None, device: str) -
     return replace(plan, pace=pace)
 
 
-def _with_progress(suites: Chosen, plan: Plan, quick: bool) -> Report:
+def _with_progress(suites: Chosen, plan: Plan, quick: bool, folder: Path) -> Report:
     total = rows_in(suites, plan)
     say(f"{total} rows, {torch.get_num_threads()} threads on {plan.device}. Leave the machine alone meanwhile.")
     with bar(total, "measuring") as progress:
@@ -94,14 +96,14 @@ def _with_progress(suites: Chosen, plan: Plan, quick: bool) -> Report:
             say(sentence(row))
             progress.update(done, row.what)
 
-        return run(suites, plan, on_row, quick=quick)
+        return run(suites, plan, on_row, lambda report: write_numbers(report, folder), quick=quick)
 
 
 def _table(section: Section) -> Table:
     cells = brief(section)
-    table = Table(*cells.headings, title=section.title, title_justify="left")
+    table = Table(*cells.headings, title=escape(section.title), title_justify="left")
     for line in cells.lines:
-        table.add_row(*(word.replace("**", "") for word in line))
+        table.add_row(*(escape(word.replace("**", "")) for word in line))
     return table
 
 
