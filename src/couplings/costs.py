@@ -157,6 +157,11 @@ def resolve(cost: str | Cost, known: Mapping[str, Cost]) -> Cost:
     return cost
 
 
+def is_built_in(cost: Cost) -> bool:
+    """Whether it is one of ours: monotone in the cosine, without learnt parts."""
+    return type(cost).__module__ == __name__
+
+
 def is_cost(value: object) -> bool:
     """Whether it is an object (not a class) with a `score` method."""
     return not isinstance(value, type) and callable(getattr(value, "score", None))

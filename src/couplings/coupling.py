@@ -16,7 +16,7 @@ from ._storage.dense import COLS, ROWS, Dense, spread
 from ._storage.grams import pick
 from .errors import NotConverged
 from .potentials import Deferred, Potentials
-from .precision import full_precision
+from .precision import full_precision, recorded
 from .rules import Entropic, Rule
 from .scores import Scores, by_panels
 
@@ -128,6 +128,10 @@ class Coupling:
     @cached_property
     def _density(self) -> Tensor:
         """P_ij / a_i, (n, m)."""
+        with recorded():
+            return self._made_density()
+
+    def _made_density(self) -> Tensor:
         return self.rule.density(self.scores.storage.logits + (self.f[:, None] + self.g)) * self.b
 
     def plan(self) -> Tensor:
@@ -160,16 +164,16 @@ class Coupling:
 
     def expect(self, scores: Scores) -> Tensor:
         """E_{P(.|i)}[other logits_ij] for each row, (n,); the mask of the plan decides the pairs."""
-        sums = sphere.moment(self.scores, scores, self._log_columns) if self._by_tiles else None
-        if sums is None:
-            return self.per_row(lambda plan, part: plan._expect(scores.of_rows(part)))
+        with full_precision(self.g.device):
+            sums = sphere.moment(self.scores, scores, self._log_columns) if self._by_tiles(scores) else None
+            if sums is None:
+                return self.per_row(lambda plan, part: plan._expect(scores.of_rows(part)))
         mass, total = sums
         return total / torch.where(mass > 0, mass, 1.0)
 
-    @property
-    def _by_tiles(self) -> bool:
+    def _by_tiles(self, scores: Scores) -> bool:
         """Whether what rows expect is a ratio of sums that tiles make: it does not depend on their potential then."""
-        return self.scores.tiled and isinstance(self.rule, Entropic)
+        return self.scores.tiled and scores.tiled and isinstance(self.rule, Entropic)
 
     @property
     def _log_columns(self) -> Tensor | None:
@@ -183,9 +187,10 @@ class Coupling:
     def log_expect(self, scores: Scores) -> Tensor:
         """log E_{P(.|i)}[exp(other logits_ij)] for each row, (n,): one log-sum-exp of added exponents."""
         both = self.scores, self.scores + scores
-        sums = sphere.log_sums(*both, log_weights=self._log_columns) if self._by_tiles else None
-        if sums is None:
-            return self.per_row(lambda plan, part: plan._log_expect(scores.of_rows(part)))
+        with full_precision(self.g.device):
+            sums = sphere.log_sums(*both, log_weights=self._log_columns) if self._by_tiles(scores) else None
+            if sums is None:
+                return self.per_row(lambda plan, part: plan._log_expect(scores.of_rows(part)))
         log_weights, log_weighed = sums[0].unbind(0)
         return log_weighed - log_weights
 

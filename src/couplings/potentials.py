@@ -9,6 +9,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from .precision import recorded
+
 
 class Potentials(Protocol):
     """The two potentials: solved already, or when they are asked for."""
@@ -58,7 +60,11 @@ class Deferred:
     @cached_property
     def f(self) -> Tensor:
         """Solved now."""
-        return self.solve()
+        with recorded():
+            return self.solve()
+
+    def __reduce__(self) -> tuple[type[Solved], tuple[Tensor, Tensor]]:
+        return Solved, (self.f, self.g)
 
     def detach(self) -> Deferred:
         """Without its gradient."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -14,6 +17,13 @@ def at_least_single(z: Tensor) -> Tensor:
 def full_precision(device: torch.device) -> torch.autocast:
     """A context without autocast."""
     return torch.autocast(device.type, enabled=False)
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """A context in which gradients are recorded, whoever asks: for what is computed once and used by others later."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def solved_below(dtype: torch.dtype) -> float:

@@ -22,9 +22,9 @@ from ._storage import sphere
 from ._storage.choice import limits, slices
 from ._storage.dense import Dense
 from ._storage.grams import GivenDots, Gram, Index, OwnKeys, SharedKeys
-from .costs import Cosine, Cost, InnerProduct, is_cost
+from .costs import Cosine, Cost, InnerProduct, is_built_in, is_cost
 from .masks import GivenMask, Mask
-from .precision import at_least_single, full_precision
+from .precision import at_least_single, full_precision, recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Term:
     @property
     def learns(self) -> bool:
         """Whether the cost has learnt parts of its own, which only a whole matrix passes gradients to."""
-        if type(self.cost).__module__ == Cosine.__module__:
+        if is_built_in(self.cost):
             return False
         with torch.enable_grad():
             one = torch.ones((1, 1), device=self.gram.device, dtype=self.gram.dtype)
@@ -211,7 +211,7 @@ class Scores:
         """Whether tiles are the faster way where they can do it: logits are functions of one cosine, and many."""
         n, m = self.shape
         many = self.blocked or n * m > limits(self.device).tiled
-        return many and all(isinstance(t.gram, SharedKeys) and t.gram.unit and not t.learns for t in self.terms)
+        return many and all(isinstance(t.gram, SharedKeys) and t.gram.unit and is_built_in(t.cost) for t in self.terms)
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
@@ -285,10 +285,11 @@ class Scores:
 
         `offset` is a number or a vector (n,).
         """
-        if self.tiled and (sums := sphere.pointwise(self, fn, offset)) is not None:
-            return sums
-        if self.blocked:
-            return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))
+        with full_precision(self.device):
+            if self.tiled and (sums := sphere.pointwise(self, fn, offset)) is not None:
+                return sums
+            if self.blocked:
+                return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))
         offset = offset[:, None] if isinstance(offset, Tensor) and offset.dim() else offset
         logits = self.storage.logits
         admitted = logits > -torch.inf
@@ -302,10 +303,11 @@ class Scores:
     @cached_property
     def storage(self) -> Dense:
         """All logits as one matrix."""
-        logits = self.unmasked()
-        if self.mask is not None:
-            logits = logits.masked_fill_(self.mask.forbidden(), -torch.inf)  # a term's logits are its own tensor
-        return Dense(logits)
+        with recorded():
+            logits = self.unmasked()
+            if self.mask is not None:
+                logits = logits.masked_fill_(self.mask.forbidden(), -torch.inf)  # a term's logits are its own tensor
+            return Dense(logits)
 
 
 _ALL = slice(None)

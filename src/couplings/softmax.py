@@ -19,6 +19,7 @@ from ._storage import sphere
 from .coupling import Coupling, Side
 from .marginals import Fixed, Marginal
 from .potentials import Deferred
+from .precision import recorded
 from .rules import Entropic
 from .scores import Scores, by_panels
 
@@ -54,7 +55,8 @@ class _Once:
 
     @cached_property
     def log_sums(self) -> tuple[Tensor, Tensor] | None:
-        return sphere.log_sums(self.scores, columns=True)
+        with recorded():
+            return sphere.log_sums(self.scores, columns=True)
 
     def potential(self, plan: Coupling, side: int) -> Tensor:
         known = self.log_sums

@@ -126,6 +126,8 @@ def _row_step_alone(
     """Whether the plan is one row half-step from zero over equal columns, of scores that need no matrix."""
     plain = isinstance(cols, Free) and cols.weights is None and isinstance(rule, Entropic)
     once = rows.constrained and (sweeps > 0 or row_step)
+    if isinstance(rows.weights, Tensor) and bool((rows.weights == 0).any()):  # such rows carry no pair
+        return False
     return (scores.tiled or scores.blocked) and plain and once and init is None and not skip_empty
 
 

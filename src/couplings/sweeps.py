@@ -22,6 +22,7 @@ from ._storage.dense import COLS, ROWS
 from ._storage.sums import Extent, KernelSums, LogSums, Sums
 from .coupling import Side
 from .errors import warn
+from .precision import full_precision
 from .rules import Entropic, Rule
 
 _CHECK_EVERY = 10
@@ -67,6 +68,11 @@ class _Solve(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # potentials are kept as constants: a second derivative would be silently wrong
             raise NotImplementedError("couple has no second derivative: call backward without create_graph=True")
+        with full_precision(cotangents[0].device):
+            return _Solve._pulled(ctx, *cotangents)
+
+    @staticmethod
+    def _pulled(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         saved, order, problem = ctx.saved_tensors, ctx.order, cast(Problem, ctx.problem)
         split = len(saved) - len(order)
         backing = cast(Backing, ctx.backing).with_leaves(*saved[2:split])

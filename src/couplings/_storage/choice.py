@@ -40,7 +40,7 @@ class Limits:
     budget: int
 
 
-_CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=512, panel=9 << 20, buffer=1 << 21, budget=256 * _MIB)
+_CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=1024, panel=9 << 20, buffer=1 << 21, budget=256 * _MIB)
 _ACCELERATOR = Limits(tiled=1 << 22, dense=1 << 22, tile=4096, panel=1 << 26, buffer=1 << 26, budget=2048 * _MIB)
 
 

@@ -93,11 +93,17 @@ def _sq(z: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class SharedKeys(Gram):
-    """Rows q (n, d) against keys k (m, d); `unit` when all are known to have norm one."""
+    """Rows q (n, d) against keys k (m, d).
+
+    Attributes:
+        unit: all rows and keys are known to have norm one.
+        raw: what they were normalised from.
+    """
 
     q: Tensor
     k: Tensor
     unit: bool = False
+    raw: tuple[Tensor, Tensor] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -148,7 +154,7 @@ class SharedKeys(Gram):
         bounds = limits(self.device)
         if self.shape[0] * self.shape[1] <= (bounds.tiled if self.unit else bounds.dense):
             self.dots  # noqa: B018  computed now, so that both use it
-        constant = SharedKeys(q, q if self.k is self.q else self.k.detach(), self.unit)
+        constant = SharedKeys(q, q if self.k is self.q else self.k.detach(), self.unit, self.raw)
         for known in ("dots", "norms"):
             if known in self.__dict__:
                 constant.__dict__[known] = _detached(self.__dict__[known])
@@ -157,11 +163,21 @@ class SharedKeys(Gram):
     def normalised(self) -> SharedKeys:
         """Rows and keys at unit norm."""
         q = torch.nn.functional.normalize(self.q, dim=1)
-        return SharedKeys(q, q if self.k is self.q else torch.nn.functional.normalize(self.k, dim=1), unit=True)
+        k = q if self.k is self.q else torch.nn.functional.normalize(self.k, dim=1)
+        return SharedKeys(q, k, unit=True, raw=(self.q, self.k))
 
     def shares_dots(self, other: Gram) -> bool:
         """Whether the other's dot products are these very numbers, gradients aside."""
-        return isinstance(other, SharedKeys) and _same(self.q, other.q) and _same(self.k, other.k)
+        if not isinstance(other, SharedKeys):
+            return False
+        if self.raw is not None and other.raw is not None:
+            return _same(self.raw[0], other.raw[0]) and _same(self.raw[1], other.raw[1])
+        return _same(self.q, other.q) and _same(self.k, other.k)
+
+    def from_same(self, other: SharedKeys) -> bool:
+        """Whether gradients to both reach the very same tensors, by the same way."""
+        mine, theirs = self.raw or (self.q, self.k), other.raw or (other.q, other.k)
+        return (self.raw is None) == (other.raw is None) and mine[0] is theirs[0] and mine[1] is theirs[1]
 
     def is_transpose_of(self, other: SharedKeys) -> bool:
         """Whether rows and keys are the other's, exchanged."""

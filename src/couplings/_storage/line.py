@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from ..costs import InnerProduct, affine_on_sphere
+from ..costs import InnerProduct, affine_on_sphere, is_built_in
 from .grams import SharedKeys
 from .sphere import Profile
 
@@ -45,8 +45,8 @@ def affine(term: Term) -> tuple[float, float] | None:
 
 
 def range_of(scores: Scores) -> tuple[float, float] | None:
-    """Lowest and highest logit that rows of unit norm can have; None where norms are not known."""
-    if not all(_unit(term) for term in scores.terms):
+    """Lowest and highest logit that rows of unit norm can have; None where norms or costs are not known."""
+    if not all(_unit(term) and is_built_in(term.cost) for term in scores.terms):
         return None
     bounds = [Profile((term,), (False,)).bounds() for term in scores.terms]
     return sum(low for low, _ in bounds), sum(high for _, high in bounds)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from ..precision import full_precision
 from .forbidden import Forbidden
 from .tiling import Tile, Tiling
 
@@ -56,20 +57,41 @@ class PairFunctions(ABC):
         return self
 
 
+_idle: dict[tuple[torch.device, torch.dtype, int], list[Tensor]] = {}
+"""Tiles that no pass uses now: a small batch would spend more time on fresh pages than on its sums."""
+_KEPT = 4
+"""How many of a kind wait for the next pass."""
+
+
 class Scratch:
-    """Memory of tiles, taken once and used again for every tile."""
+    """Memory of tiles, taken once and used again for every tile and by the next pass."""
 
     def __init__(self, like: Tensor, side: int) -> None:
-        self._like, self._size = like, side * side
+        self._device, self._size = like.device, side * side
         self._held: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def tile(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """A contiguous tile with whatever it holds."""
         key = name, dtype
         if key not in self._held:
-            self._held[key] = self._like.new_empty(self._size, dtype=dtype)
+            self._held[key] = self._taken(dtype)
         rows, cols = shape
         return self._held[key][: rows * cols].view(rows, cols)
+
+    def _taken(self, dtype: torch.dtype) -> Tensor:
+        try:
+            return _idle[self._device, dtype, self._size].pop()  # atomic: threads never share a tile
+        except (KeyError, IndexError):
+            with torch.inference_mode(False):
+                return torch.empty(self._size, dtype=dtype, device=self._device)
+
+    def release(self) -> None:
+        """Leave the tiles to the next pass."""
+        for (_, dtype), memory in self._held.items():
+            waiting = _idle.setdefault((self._device, dtype, self._size), [])
+            if len(waiting) < _KEPT:
+                waiting.append(memory)
+        self._held = {}
 
     def copy(self, name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
         """A tile with the numbers of x."""
@@ -135,8 +157,9 @@ class _PairSums(torch.autograd.Function):
             raise NotImplementedError("tiles have no second derivative: call backward without create_graph=True")
         tensors, operands = ctx.saved_tensors, ctx.operands
         functions = ctx.functions.with_leaves(*tensors[operands:])
-        run = _Pass(functions, ctx.layout, _Operands(*tensors[:operands]))
-        return None, None, None, *run.gradients(rows, cols, ctx.needs_input_grad[3:])
+        with full_precision(rows.device):
+            run = _Pass(functions, ctx.layout, _Operands(*tensors[:operands]))
+            return None, None, None, *run.gradients(rows, cols, ctx.needs_input_grad[3:])
 
 
 class _Pass:
@@ -168,6 +191,7 @@ class _Pass:
                 rows[c, tile.rows] += self._down(values, self.weights, tile.cols)
                 if both:
                     cols[c, tile.cols] += self._down(values.T, self.weights, tile.rows)
+        self.scratch.release()
         return rows, rows.new_zeros((count, 0)) if mirrored else cols
 
     @staticmethod
@@ -207,6 +231,7 @@ class _Pass:
             for total, part in zip(to_leaves, given, strict=True):
                 total += part / 2 if twice else part
         to_weights = self.to_weights(rows) if needed[4] else None
+        self.scratch.release()
         to_lead = (to_q * self.q).sum() / (2 if triangle else 1) if needed[2] else None
         by_columns = None if triangle else to_k.mul_(self.lead)
         return to_q.mul_(self.lead), by_columns, to_lead, to_offsets, to_weights, *to_leaves

@@ -49,8 +49,12 @@ class Line(NamedTuple):
 
     def numbers(self) -> tuple[float, float, float]:
         """As numbers."""
-        slope, moving, level = (float(p.detach() if isinstance(p, Tensor) else p) for p in self)
+        slope, moving, level = (_number(part) for part in self)
         return slope, moving, level
+
+
+def _number(value: float | Tensor) -> float:
+    return float(value.detach()) if isinstance(value, Tensor) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,9 @@ class Profile:
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest logit."""
         grid = torch.linspace(-1, 1, _GRID, dtype=torch.float64)[None]
-        low, high = self(grid, *self.scales).detach().aminmax()
+        one = grid.new_ones((1, 1))
+        logits = sum((_number(t.scale) * t.cost.score(grid, one, one) for t in self.terms), start=grid.new_zeros(()))
+        low, high = logits.aminmax()
         return float(low), float(high)
 
     @property
@@ -161,7 +167,7 @@ def _agree(live: SharedKeys, gram: Gram) -> bool:
     """Whether the gram has the same dot products, as a constant or through the same tensors."""
     if not isinstance(gram, SharedKeys) or not live.shares_dots(gram):
         return False
-    return not _moves(gram) or (gram.q is live.q and gram.k is live.k)
+    return not _moves(gram) or gram.from_same(live)
 
 
 def _layout(scores: Scores, gram: SharedKeys, columns: bool, triangle: bool) -> Layout:
@@ -245,7 +251,13 @@ def _log_of_any(shared: Joint) -> _Logs:
 def _logs(shared: Joint, functions: PairFunctions, lead: float | Tensor, constant: float | Tensor) -> _Logs:
     constant = constant.to(shared.q) if isinstance(constant, Tensor) else constant
     rows, cols = shared.sums(functions, lead)
-    return tuple(torch.log(sums).to(shared.q.dtype) + constant for sums in (rows, cols))  # type: ignore[return-value]
+    return _log(rows).to(shared.q.dtype) + constant, _log(cols).to(shared.q.dtype) + constant
+
+
+def _log(sums: Tensor) -> Tensor:
+    """Minus infinity, without gradient, where nothing was summed."""
+    some = sums > 0
+    return torch.where(some, torch.log(torch.where(some, sums, 1.0)), -torch.inf)
 
 
 def moment(plan: Scores, other: Scores, log_weights: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
@@ -295,12 +307,16 @@ def _constant_kernel(kernel: Profile, high: float, x: Tensor) -> Tensor:
     return (logits.sub_(high) if abs(high) > _SINGLE / 2 else logits).exp_()
 
 
-_DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
-    torch.nn.functional.softplus: torch.sigmoid_,
-    torch.square: lambda x: x.mul_(2),
-    torch.exp: torch.exp_,
-}
+_DERIVATIVES: tuple[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]], ...] = (
+    (torch.nn.functional.softplus, torch.sigmoid_),
+    (torch.square, lambda x: x.mul_(2)),
+    (torch.exp, torch.exp_),
+)
 """Pair functions whose derivative is known; it may write over its argument."""
+
+
+def _derivative(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | None:
+    return next((derivative for known, derivative in _DERIVATIVES if known is fn), None)
 
 
 def pointwise(scores: Scores, fn: Callable[[Tensor], Tensor], offset: float | Tensor) -> Tensor | None:
@@ -318,14 +334,15 @@ def pointwise(scores: Scores, fn: Callable[[Tensor], Tensor], offset: float | Te
 
 def _one(fn: Callable[[Tensor], Tensor], shift: Tensor) -> PairFunctions:
     """fn(x + shift), by its derivative where that is known."""
-    if fn in _DERIVATIVES:
-        return Pointwise(fn, _DERIVATIVES[fn], (shift,), learnt=shift.requires_grad)
+    derivative = _derivative(fn)
+    if derivative is not None:
+        return Pointwise(fn, derivative, (shift,), learnt=shift.requires_grad)
     return Elementwise(lambda x, by: (fn(x + by),), 1, (shift,))
 
 
 def _captures(fn: Callable[[Tensor], Tensor], like: Tensor) -> bool:
     """Whether the function has learnt parts of its own, or does not act on each entry alone."""
-    if fn in _DERIVATIVES:
+    if _derivative(fn) is not None:
         return False
     with torch.enable_grad():
         probe = fn(like.new_zeros(2, 3))
