@@ -130,8 +130,8 @@ def _timed(
         except Exception as error:
             done[k] = replace(done[k], note=reason(error))
     times, failed = _those_that_work(calls, pace, device)
-    for k, error in failed.items():
-        done[k] = replace(done[k], note=reason(error))
+    for k, note in failed.items():
+        done[k] = replace(done[k], note=note)
     for k, seconds in times.items():
         share = contenders[k].share(size)
         done[k] = replace(done[k], seconds=tuple(share * s for s in seconds))
@@ -139,24 +139,24 @@ def _timed(
 
 
 class _Failed(Exception):
-    """A call of this number raised its cause."""
+    """The call of this number raised; the note says what."""
 
-    def __init__(self, number: int, error: Exception) -> None:
-        super().__init__(str(error))
-        self.number, self.error = number, error
+    def __init__(self, number: int, note: str) -> None:
+        super().__init__(note)
+        self.number, self.note = number, note
 
 
 def _those_that_work(
     calls: dict[int, Call], pace: Pace, device: torch.device
-) -> tuple[dict[int, tuple[float, ...]], dict[int, Exception]]:
+) -> tuple[dict[int, tuple[float, ...]], dict[int, str]]:
     """Seconds of the calls, timed anew without one that fails; and why those failed."""
-    left, failed = dict(calls), dict[int, Exception]()
+    left, failed = dict(calls), dict[int, str]()
     while left:
         try:
             times = in_turns([_named(k, call) for k, call in left.items()], pace, clock_of(device))
             return dict(zip(left, times, strict=True)), failed
         except _Failed as failure:
-            failed[failure.number] = failure.error
+            failed[failure.number] = failure.note
             del left[failure.number]
     return {}, failed
 
@@ -166,6 +166,6 @@ def _named(number: int, call: Call) -> Callable[[], None]:
         try:
             call()
         except Exception as error:
-            raise _Failed(number, error) from error
+            raise _Failed(number, reason(error)) from error
 
     return named

@@ -41,9 +41,9 @@ class NotComparable(Exception):
 
 def reason(error: Exception) -> str:
     """Why a contender has no numbers, in one short line."""
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
     if isinstance(error, NotComparable):
         return str(error)
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
     if isinstance(error, ImportError):
         return f"failed to import: {shorten(line, _LONGEST)}; {INSTALL}"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
