@@ -22,7 +22,7 @@ from kept import kept_bytes
 
 SLACK = 0.1
 """A formula says at most so much more than is kept."""
-SCALARS = 32
+SCALARS = 64
 """Numbers that no formula counts: temperatures, the value, a few for each pair of views."""
 D = 16
 
