@@ -22,7 +22,7 @@ from kept import kept_bytes
 
 SLACK = 0.1
 """A formula says at most so much more than is kept."""
-SCALARS = 64
+SCALARS = 32
 """Numbers that no formula counts: temperatures, the value, a few for each pair of views."""
 D = 16
 
@@ -39,7 +39,7 @@ class Kept:
 _EXPONENTIAL = Kept("1.25 N M + (2 P + 4) N d + (3 P + 7) N", "(2 P + 4) N d + (3 P + 5) N")
 _ALPHA = Kept("1.25 N M + (2 P + 4) N d + (2 P + 4) N", "(2 P + 4) N d + (2 P + 8) N")
 _TRIPLET = Kept("(1.25 P + 0.25) N M + (2 P + 4) N d + (2 P + 3) N", "(2 P + 4) N d + (3 P + 3) N")
-_OT = Kept("N M + (P + 3) N d + (3 P + 4) N", "(P + 3) N d + (3 P + 6) N")
+_OT = Kept("N M + (P + 3) N d + (3 P + 4) N", "(P + 3) N d + (3 P + 7) N")
 _NEITHER = "(P + 2) N d + (2 P + 3) N"
 _RANK = "2 N M + (4 P + 8) N d + (2 P + 6) N"
 KEPT = {

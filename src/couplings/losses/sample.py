@@ -224,7 +224,7 @@ class HCLOT(_TransportedNegatives):
         Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward, and 2 passes a sweep; kept
         for the gradient N M + (P + 3) N d + (3 P + 4) N numbers (P = views - 1).
         Large, by tiles: 0.5 and 1.5 products, and the plan's, 1 where its kernel fits the memory budget, 1 a sweep
-        where it does not; kept (P + 3) N d + (3 P + 6) N numbers.
+        where it does not; kept (P + 3) N d + (3 P + 7) N numbers.
 
     Source:
         Jiang, Ishwar, Aeron 2021. The quadratic rule is this library's.
@@ -287,7 +287,7 @@ class RelaxedHCLOT(_TransportedNegatives):
         Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward, and 2 passes a sweep; kept
         for the gradient N M + (P + 3) N d + (3 P + 4) N numbers (P = views - 1).
         Large, by tiles: 0.5 and 1.5 products, and the plan's, 1 where its kernel fits the memory budget, 1 a sweep
-        where it does not; kept (P + 3) N d + (3 P + 6) N numbers.
+        where it does not; kept (P + 3) N d + (3 P + 7) N numbers.
 
     Source:
         This library.
