@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._storage.choice import Index
 from .errors import Infeasible, InvalidInput, warn
-from .masks import Index, Mask
+from .masks import Mask
 from .scores import Scores
 
 

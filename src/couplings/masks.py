@@ -16,12 +16,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ._storage.choice import limits, slices
+from ._storage.choice import Index, limits, slices
 from .checks import require, tensor
-
-Index = Tensor | slice
-"""Rows or columns by index, or a range of them."""
-
 
 _LISTED = 16
 """Forbidden pairs a row or column that are few enough to be listed."""
@@ -60,10 +56,14 @@ class Mask(ABC):
         """The forbidden pairs as rows and columns, each once, if there are known to be at most `limit`."""
         return None
 
+    def few_pairs(self) -> tuple[Tensor, Tensor] | None:
+        """The forbidden pairs where they are few enough to be listed, else None."""
+        return self.pairs(_LISTED * sum(self.shape))
+
     @cached_property
     def listed(self) -> tuple[Tensor, Tensor] | None:
-        """The forbidden pairs where they are few enough to be listed, else None; found once."""
-        return self.pairs(_LISTED * sum(self.shape))
+        """`few_pairs`, found once."""
+        return self.few_pairs()
 
     @cached_property
     def _row_counts(self) -> Tensor:

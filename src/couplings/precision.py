@@ -26,6 +26,10 @@ def recorded() -> Iterator[None]:
         yield
 
 
+SAFE = {torch.float32: 80.0, torch.float64: 650.0}
+"""How far exponents may range, the log of the longest sum included, before sums of kernels lose what logits have."""
+
+
 def solved_below(dtype: torch.dtype) -> float:
     """The marginal error (L1) under which a plan counts as solved in this precision."""
     return 1e-10 if dtype == torch.float64 else 1e-5

@@ -19,9 +19,9 @@ from torch.utils.checkpoint import checkpoint
 
 from . import checks
 from ._storage import sphere
-from ._storage.choice import limits, slices
+from ._storage.choice import Index, limits, slices
 from ._storage.dense import Dense
-from ._storage.grams import GivenDots, Gram, Index, OwnKeys, SharedKeys
+from ._storage.grams import GivenDots, Gram, OwnKeys, SharedKeys
 from .costs import Cosine, Cost, InnerProduct, is_built_in, is_cost
 from .masks import GivenMask, Mask
 from .precision import at_least_single, full_precision, recorded

@@ -89,7 +89,8 @@ def couple(
     rows, cols, rule = rows or Fixed(), cols or Free(), rule or Entropic()
     _validate(scores, rows, cols, rule, sweeps, row_step, tol, init)
     with full_precision(scores.device):
-        if _row_step_alone(scores, rows, cols, rule, sweeps, row_step, init, skip_empty):
+        plain = (sweeps > 0 or row_step) and init is None and not skip_empty
+        if plain and _is_softmax(scores, rows, cols, rule):
             return row_softmax(scores, rows)
         scores, a, b = _weighted(scores, rows, cols, skip_empty)
         like = _like(scores)
@@ -113,22 +114,13 @@ def couple_both_ways(there: Scores, back: Scores) -> tuple[Coupling, Coupling]:
     return couple(there), couple(back)
 
 
-def _row_step_alone(
-    scores: Scores,
-    rows: Marginal,
-    cols: Marginal,
-    rule: Rule,
-    sweeps: int,
-    row_step: bool,
-    init: Tensor | None,
-    skip_empty: bool,
-) -> bool:
-    """Whether the plan is one row half-step from zero over equal columns, of scores that need no matrix."""
-    plain = isinstance(cols, Free) and cols.weights is None and isinstance(rule, Entropic)
-    once = rows.constrained and (sweeps > 0 or row_step)
+def _is_softmax(scores: Scores, rows: Marginal, cols: Marginal, rule: Rule) -> bool:
+    """Whether the plan is one row half-step over equal columns, of scores that need no matrix."""
+    if not (rows.constrained and isinstance(cols, Free) and cols.weights is None and isinstance(rule, Entropic)):
+        return False
     if isinstance(rows.weights, Tensor) and bool((rows.weights == 0).any()):  # such rows carry no pair
         return False
-    return (scores.tiled or scores.blocked) and plain and once and init is None and not skip_empty
+    return scores.tiled or scores.blocked
 
 
 def _validate(

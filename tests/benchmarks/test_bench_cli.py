@@ -141,13 +141,16 @@ def test_square_brackets_are_no_markup() -> None:
     assert "'couplings[bench]'" in wide.file.getvalue()  # type: ignore[attr-defined]
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder in which not even root can write")
 def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def refused(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(dir / "probe"))
+
+    monkeypatch.setattr("couplings.benchmarks.run.TemporaryFile", refused)
     monkeypatch.setattr("couplings.cli.bench.run", lambda *_, **__: pytest.fail("measured"))
-    assert cli.main(["bench", "tiny", "--output", "/proc/self"]) == 2
-    assert "/proc/self: " in capsys.readouterr().err
+    assert cli.main(["bench", "tiny", "--output", str(tmp_path)]) == 2
+    assert f"{tmp_path}" in capsys.readouterr().err
 
 
 def test_every_usual_bench_has_its_place_on_the_page() -> None:

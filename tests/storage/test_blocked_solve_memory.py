@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from couplings import GCAINCE, KL, Entropic, Fixed, Free, Marginal, Quadratic, Rule, Scores, SquaredEuclidean, couple
 from couplings._storage.choice import limited
 from couplings._storage.exponentials import LOWEST, exp_, log_sum_exp
+from largest import largest_tensor
 
 N, D, PANEL = 256, 4, 1 << 12
 
 
-class Largest(TorchDispatchMode):
-    """Remembers the most numbers that any tensor made within had."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.numbers = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for made in out if isinstance(out, tuple | list) else [out]:
-            if isinstance(made, Tensor):
-                self.numbers = max(self.numbers, made.untyped_storage().nbytes() // made.element_size())
-        return out
-
-
 def _largest(step: Callable[[], Tensor], budget: int) -> int:
-    with limited(dense=0, panel=PANEL, tile=32, budget=budget), Largest() as largest:
-        step().backward()
-    return largest.numbers
+    with limited(dense=0, panel=PANEL, tile=32, budget=budget):
+        return largest_tensor(lambda: step().backward())
 
 
 def _views() -> list[Tensor]:

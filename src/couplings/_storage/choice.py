@@ -12,8 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from .. import checks
+
+Index = Tensor | slice
+"""Rows or columns by index, or a range of them."""
 
 _MIB = 1 << 20
 

@@ -1,5 +1,5 @@
-"""Exponentials in place that keep denormals away: on a CPU one costs a hundred times another number, when it is made
-and whenever it is multiplied, and low temperatures are full of them.
+"""Exponentials in place that keep denormals away: on a CPU one costs many times another number, when it is made and
+whenever it is multiplied, and low temperatures are full of them.
 
 What is below LOWEST is nothing beside the one that a sum's highest term or a plan's own mass is, and leaves room for a
 factor before products are denormal.

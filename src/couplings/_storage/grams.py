@@ -13,10 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .choice import limits
-
-Index = Tensor | slice
-"""Rows or columns by index, or a range of them."""
+from .choice import Index, limits
 
 
 class Gram(ABC):

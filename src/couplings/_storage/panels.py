@@ -22,9 +22,6 @@ from .line import Line, line_of
 if TYPE_CHECKING:
     from ..scores import Scores
 
-_LISTED = 8
-"""Forbidden pairs a row or column up to which a list is faster than comparing ids panel by panel."""
-
 Panel = tuple[slice, Tensor]
 
 
@@ -126,7 +123,7 @@ Fill = Callable[[Tensor, slice, float], None]
 
 def filling(mask: Mask, side: int, step: int) -> Fill:
     """What sets the forbidden pairs of a panel, seen from a side, to a value."""
-    listed = mask.pairs(_LISTED * sum(mask.shape))
+    listed = mask.few_pairs()  # not remembered: the graph holds the mask
     return _compared(mask, side) if listed is None else _by_list(listed, mask.shape, side, step)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..costs import affine_on_sphere, of_cosines_
+from ..precision import SAFE
 from .choice import limits
 from .forbidden import forbidden, known_symmetric
 from .functions import ConstantMoment, Elementwise, Exponentials, Moment, Pointwise
@@ -29,8 +30,7 @@ from .tiling import Tiling
 if TYPE_CHECKING:
     from ..scores import Scores, Term
 
-_SINGLE, _DOUBLE = 80.0, 650.0
-"""How far exponents may range, the logarithm of the number of summands included, before a dtype ends."""
+_SINGLE, _DOUBLE = SAFE[torch.float32], SAFE[torch.float64]
 _GRID = 65
 """Cosines at which a cost that is not affine is looked at for its range."""
 
@@ -152,8 +152,6 @@ def joint(
     grams = [term.gram for scores in several for term in scores.terms]
     live = next((gram for gram in grams if _moves(gram)), grams[0])
     if not (isinstance(live, SharedKeys) and live.unit and all(_agree(live, gram) for gram in grams)):
-        return None
-    if any(term.learns for scores in several for term in scores.terms):
         return None
     profiles = tuple(Profile(s.terms, tuple(_moves(t.gram) for t in s.terms)) for s in several)
     return Joint(live.q, live.k, profiles, _layout(several[0], live, columns, triangle), log_weights)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..precision import SAFE
 from ..rules import Rule
 from .dense import COLS, ROWS
 from .exponentials import log_sum_exp
@@ -35,8 +36,6 @@ Answer = Callable[[Tensor, slice], Tensor]
 
 _LARGEST = {torch.float32: 85.0, torch.float64: 690.0}
 """Exponents that a dtype's exponential holds, either sign."""
-_SAFE = {torch.float32: 80.0, torch.float64: 650.0}
-"""Twice the bound and the logarithm of the longest sum together, up to which kernels are as good as logits."""
 _KEPT_BACK = 20.0
 """Of the largest exponent, what the gradient's products must leave."""
 
@@ -147,7 +146,7 @@ class KernelSums(Sums):
     @staticmethod
     def suits(bound: float, spread: float, length: int, dtype: torch.dtype) -> bool:
         """Whether kernels of bounded logits do, for exponents that start out spread so far."""
-        return 2 * bound + spread + math.log(length) < _SAFE[dtype]
+        return 2 * bound + spread + math.log(length) < SAFE[dtype]
 
     def log_sums(self, side: int, exponents: Tensor) -> Tensor:
         """One matrix-vector product."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from .. import checks
-from .._storage.grams import GivenDots, Gram, Index
+from .._storage.choice import Index
+from .._storage.grams import GivenDots, Gram
 from ..costs import Cost
 from ..masks import Mask, SameId
 from ..scores import Scores

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .. import checks
-from .._storage.choice import limits, slices
-from .._storage.grams import Index, pick
+from .._storage.choice import Index, limits, slices
+from .._storage.grams import pick
 from ..errors import InvalidInput
 from ..masks import Mask
 from ..precision import at_least_single
