@@ -1,0 +1,62 @@
+"""What all settings share: frozen, no unknown keys, one readable error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+
+from couplings.train.errors import ConfigError, did_you_mean
+
+__all__ = ["Fraction", "Range", "Ratios", "Seed", "Settings", "Share", "refuse_unknown"]
+
+# The largest that every generator takes.
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"a range is written (low, high), got {value}")
+    return value
+
+
+Range = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
+"""Shares of a whole, low and high."""
+Ratios = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown keys, one readable error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_explain(type(self), error)) from None
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
+    """The first mistake as ``key.of.it: what is wrong (what came)``."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{place}: unknown key; {did_you_mean(place, model.model_fields)}"
+    if first["type"] == "value_error":
+        inner = str(first["ctx"]["error"])
+        # A nested model has already named its own key.
+        joint = "." if re.match(r"[\w.]+: ", inner) else ": "
+        return f"{place}{joint}{inner}" if place else inner
+    return f"{place}: {first['msg']}, got {first['input']!r}"
+
+
+def refuse_unknown(known: Collection[str], given: Iterable[str]) -> None:
+    """Raise ``ValueError`` on the first parameter that nobody takes."""
+    for key in given:
+        if key not in known:
+            raise ValueError(f"{key}: unknown parameter; {did_you_mean(key, known)}")

@@ -1,0 +1,100 @@
+"""Which network, what it is trained against, and by which loss."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from typing_extensions import Self
+
+from couplings.train.config.base import Fraction, Settings, refuse_unknown
+from couplings.train.encoders import ENCODERS, TIMM
+from couplings.train.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from couplings.losses import Loss
+
+__all__ = ["EncoderConfig", "LossConfig", "MomentumConfig", "PredictorConfig", "ProjectorConfig"]
+
+
+class EncoderConfig(Settings):
+    """Which encoder: ``small-cnn``, ``resnet18``, ``resnet50``, ``small-alexnet`` or ``timm:NAME``.
+
+    ``params`` go to its constructor (``width`` of small-cnn and small-alexnet; timm's own keywords).
+    """
+
+    name: str = "small-cnn"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if not self.name.startswith(TIMM):
+            if self.name not in ENCODERS:
+                hint = did_you_mean(self.name, [*ENCODERS, f"{TIMM}NAME"])
+                raise ValueError(f"name: unknown name '{self.name}'; {hint}")
+            refuse_unknown(list(inspect.signature(ENCODERS[self.name]).parameters)[1:], self.params)
+        return self
+
+
+class ProjectorConfig(Settings):
+    """SimCLR's projector; ``hidden=None`` makes it one linear layer."""
+
+    hidden: PositiveInt | None = 256
+    dim: PositiveInt = 64
+
+
+class PredictorConfig(Settings):
+    """BYOL's predictor on top of the projector: the other views are constants then (stop-gradient)."""
+
+    hidden: PositiveInt | None = 256
+
+
+class MomentumConfig(Settings):
+    """A slow copy of the network, whose projections are constants that the trained one is compared with.
+
+    Attributes:
+        decay: the copy becomes decay * copy + (1 - decay) * network after each step; 0 makes it the network itself.
+        rise: let the decay rise to 1 along a cosine (BYOL).
+        queue: keep that many of its last projections as further negatives (MoCo).
+    """
+
+    decay: Fraction = 0.99
+    rise: bool = False
+    queue: NonNegativeInt = 0
+
+
+class LossConfig(Settings):
+    """A loss by its name in ``couplings.losses.LOSSES``, and its constructor's parameters.
+
+    A ``target`` that is a mapping is ``Domains``: ``{"within": 0.3, "across": 0.1}``.
+    """
+
+    name: str = "infonce"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> Loss:
+        """The loss; raises ``ValueError`` on an unknown name or parameter."""
+        from couplings.losses import LOSSES, parameters_of
+
+        if self.name not in LOSSES:
+            raise ValueError(f"name: unknown name '{self.name}'; {did_you_mean(self.name, LOSSES)}")
+        refuse_unknown(parameters_of(LOSSES[self.name]), self.params)
+        return LOSSES[self.name](**{key: _object(key, value) for key, value in self.params.items()})
+
+
+def _object(key: str, value: Any) -> Any:
+    from couplings.losses import Domains
+
+    if key != "target" or not isinstance(value, dict):
+        return value
+    refuse_unknown(("within", "across"), value)
+    missing = {"within", "across"} - set(value)
+    if missing:
+        raise ValueError(f"target: domains want both of within and across, got {value}")
+    return Domains(**value)
