@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from couplings.train import ConfigError, ViewsConfig
-from couplings.train.views import Views, affine_maps, draws
+from couplings.train.views import Views
+from couplings.train.warp import affine_maps, draws, frames
 
 STILL = {"crop": (1.0, 1.0), "aspect": (1.0, 1.0)}
 
@@ -59,7 +60,9 @@ def _one_at_a_time(images: torch.Tensor, config: ViewsConfig, generator: torch.G
 
     views = []
     for _ in range(config.count):
-        grid = F.affine_grid(affine_maps(config, draw, images.shape[2] / images.shape[3]), images.shape, False)
+        size = (images.shape[2], images.shape[3])
+        maps = affine_maps(config, frames(config, size)[0], draw, size)
+        grid = F.affine_grid(maps, images.shape, False)
         view = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
         view = view.clamp(0, 1).pow(each(-config.gamma, config.gamma).exp())
         view = torch.lerp(view.mean((1, 2, 3), keepdim=True), view, each(1 - config.contrast, 1 + config.contrast))
@@ -96,7 +99,7 @@ def test_images_are_left_as_they_are() -> None:
 def test_crops_have_the_area_and_aspect_asked_for_and_stay_inside() -> None:
     config = ViewsConfig(crop=(0.2, 0.5), aspect=(0.5, 2.0), flip=0.5)
     draw = draws(1, 6, 2000, torch.Generator().manual_seed(0))
-    maps = affine_maps(config, draw, 1.0)
+    maps = affine_maps(config, frames(config, (8, 8))[0], draw, (8, 8))
     width, height = maps[:, 0, 0].abs(), maps[:, 1, 1]
     area, inside = width * height, (width < 1) & (height < 1)
     assert 0.2 - 1e-6 <= area[inside].min() < 0.21
@@ -110,7 +113,8 @@ def test_crops_have_the_area_and_aspect_asked_for_and_stay_inside() -> None:
 
 def test_rotation_keeps_lengths_and_angles_in_pixels() -> None:
     config = ViewsConfig(**STILL, rotation=40)
-    maps = affine_maps(config, draws(1, 6, 500, torch.Generator().manual_seed(0)), 10 / 14)
+    draw = draws(1, 6, 500, torch.Generator().manual_seed(0))
+    maps = affine_maps(config, frames(config, (10, 14))[0], draw, (10, 14))
     # From coordinates between -1 and 1 to pixels: x times 7, y times 5.
     pixels = torch.tensor([7.0, 5.0])
     turns = maps[:, :, :2] * pixels[:, None] / pixels

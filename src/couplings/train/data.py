@@ -30,6 +30,9 @@ class Dataset:
         test_images: uint8 ``(m, c, h, w)``, possibly of no image.
         test_labels: as ``train_labels``.
         classes: names of the classes; empty without labels.
+        train_domains: int64 ``(n,)`` from 0: where each image comes from; None if nobody said.
+        test_domains: as ``train_domains``.
+        domain_names: names of the domains; empty without any.
     """
 
     name: str
@@ -38,10 +41,13 @@ class Dataset:
     test_images: Tensor
     test_labels: Tensor | None
     classes: tuple[str, ...] = ()
+    train_domains: Tensor | None = None
+    test_domains: Tensor | None = None
+    domain_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_part(self.name, "training", self.train_images, self.train_labels)
-        _check_part(self.name, "test", self.test_images, self.test_labels)
+        _check_part(self.name, "training", self.train_images, self.train_labels, self.train_domains)
+        _check_part(self.name, "test", self.test_images, self.test_labels, self.test_domains)
         if len(self.train_images) < 2:
             raise DataError(f"{self.name}: {len(self.train_images)} training images; at least 2 are needed")
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
@@ -57,9 +63,17 @@ class Dataset:
         """Keep a seeded subset of ``limit`` training images (all of them if None or fewer)."""
         if limit is None or limit >= len(self.train_images):
             return self
-        keep = torch.randperm(len(self.train_images), generator=torch.Generator().manual_seed(seed))[:limit]
-        labels = None if self.train_labels is None else self.train_labels[keep]
-        return replace(self, train_images=self.train_images[keep], train_labels=labels)
+        order = torch.randperm(len(self.train_images), generator=torch.Generator().manual_seed(seed))
+        return self.keeping(order[:limit])
+
+    def keeping(self, rows: Tensor) -> Dataset:
+        """Keep the training images of these rows, int64 ``(k,)``, in their order; the test images stay."""
+        return replace(
+            self,
+            train_images=self.train_images[rows],
+            train_labels=_at(self.train_labels, rows),
+            train_domains=_at(self.train_domains, rows),
+        )
 
     def resized(self, size: int | None) -> Dataset:
         """All images at ``size`` x ``size`` pixels (as they are if None)."""
@@ -74,11 +88,16 @@ class Dataset:
         return replace(self, train_images=train, test_images=test)
 
 
-def _check_part(name: str, part: str, images: Tensor, labels: Tensor | None) -> None:
+def _at(values: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if values is None else values[rows]
+
+
+def _check_part(name: str, part: str, images: Tensor, labels: Tensor | None, domains: Tensor | None) -> None:
     if images.ndim != 4 or images.dtype != torch.uint8:
         raise DataError(f"{name}: {part} images must be uint8 (n, c, h, w), got {images.dtype} {tuple(images.shape)}")
-    if labels is not None and len(labels) != len(images):
-        raise DataError(f"{name}: {len(images)} {part} images but {len(labels)} {part} labels")
+    for what, values in (("labels", labels), ("domains", domains)):
+        if values is not None and len(values) != len(images):
+            raise DataError(f"{name}: {len(images)} {part} images but {len(values)} {part} {what}; one each")
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -142,26 +161,34 @@ def _as_bytes(images: Tensor, name: str) -> Tensor:
     return (images * scale).round().to(torch.uint8)
 
 
-def _to_labels(labels: Any, test_labels: Any) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
-    """Class numbers from 0 for any integers or words, shared by both parts."""
-    parts = [None if part is None else _flat(part) for part in (labels, test_labels)]
+_UNLABELLED = -1
+
+
+def _numbered(what: str, train: Any, test: Any) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
+    """Numbers from 0 for any integers or words, shared by both parts, and what they stand for; -1 stays -1."""
+    parts = [None if part is None else _flat(what, part) for part in (train, test)]
     given = [part for part in parts if part is not None]
     if not given:
         return None, None, ()
     names = np.unique(np.concatenate(given))
-    train, test = (
-        None if part is None else torch.from_numpy(np.searchsorted(names, part).astype(np.int64)) for part in parts
-    )
-    return train, test, tuple(str(name) for name in names)
+    if names.dtype.kind == "i":
+        names = names[names != _UNLABELLED]
+    first, second = (None if part is None else _places(names, part) for part in parts)
+    return first, second, tuple(str(name) for name in names)
 
 
-def _flat(labels: Any) -> np.ndarray:
-    flat = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+def _places(names: np.ndarray, values: np.ndarray) -> Tensor:
+    known = torch.from_numpy(np.searchsorted(names, values).astype(np.int64))
+    return known if values.dtype.kind != "i" else torch.where(torch.from_numpy(values == _UNLABELLED), -1, known)
+
+
+def _flat(what: str, values: Any) -> np.ndarray:
+    flat = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
     if flat.ndim == 2 and flat.shape[1] == 1:
         flat = flat[:, 0]
     if flat.ndim != 1 or flat.dtype.kind not in "iuUSb":
-        remedy = "convert them, as in labels.astype(int)" if flat.ndim == 1 else "give one label an image"
-        raise DataError(f"labels must be (n,) integers or words, got {flat.dtype} {flat.shape}; {remedy}")
+        remedy = f"convert them, as in {what}.astype(int)" if flat.ndim == 1 else "give one an image"
+        raise DataError(f"{what} must be (n,) integers or words, got {flat.dtype} {flat.shape}; {remedy}")
     return flat
 
 
@@ -171,12 +198,26 @@ def from_arrays(
     test_images: Any = None,
     test_labels: Any = None,
     *,
+    domains: Any = None,
+    test_domains: Any = None,
     name: str = "arrays",
     test_fraction: float = 0.0,
 ) -> Dataset:
-    """A data set from arrays or tensors (see :func:`to_images` for what is taken).
+    """A data set from arrays or tensors.
 
-    Without ``test_images`` a seeded share ``test_fraction`` is held out, each class in proportion.
+    Args:
+        images: as :func:`to_images` takes.
+        labels: integers or words ``(n,)``; the integer -1 is an image without a label.
+        test_images: as ``images``. Without them a seeded share ``test_fraction`` is held out, each class in
+            proportion.
+        test_labels: as ``labels``.
+        domains: where each image comes from, integers or words ``(n,)``.
+        test_domains: as ``domains``.
+        name: what the data set is called in tables.
+        test_fraction: share of the images held out where there are no ``test_images``.
+
+    Raises:
+        DataError: images, labels or domains of a wrong shape, kind or range, or too few to hold some out.
 
     Example:
         >>> data = from_arrays(np.zeros((20, 8, 8)), np.arange(20) % 2, test_fraction=0.5)
@@ -184,39 +225,51 @@ def from_arrays(
         (ImageShape(channels=1, height=8, width=8), 10, ('0', '1'))
     """
     train = to_images(images)
-    numbers, test_numbers, classes = _to_labels(labels, test_labels)
+    numbers, test_numbers, classes = _numbered("labels", labels, test_labels)
+    places, test_places, names = _numbered("domains", domains, test_domains)
     test = train[:0] if test_images is None else to_images(test_images, "test_images")
-    whole = Dataset(name, train, numbers, test, test_numbers, classes)
+    whole = Dataset(name, train, numbers, test, test_numbers, classes, places, test_places, names)
     return whole if test_images is not None or test_fraction == 0 else held_out(whole, test_fraction)
 
 
 def held_out(data: Dataset, test_size: float | int) -> Dataset:
-    """Hold out a seeded share or number of the training images for evaluation, each class in proportion."""
+    """Hold out a seeded share or number of the training images for evaluation, each class in proportion.
+
+    Images without a label cannot be evaluated on: where others have one, they all stay for training.
+    """
     from sklearn.model_selection import train_test_split
 
-    labels, count = data.train_labels, len(data.train_images)
     _check_classes(data)
+    labelled, bare = _by_label(data)
+    classes = _at(data.train_labels, labelled)
     try:
-        train, test = train_test_split(np.arange(count), test_size=test_size, random_state=0, stratify=labels)
+        train, test = train_test_split(labelled.numpy(), test_size=test_size, random_state=0, stratify=classes)
     except ValueError:
         raise DataError(
-            f"{data.name}: cannot hold out {test_size} of {count} images of {len(data.classes)} classes, each in"
-            " proportion; give more images or another data.test_fraction"
+            f"{data.name}: cannot hold out {test_size} of {len(labelled)} images of {len(data.classes)} classes, each"
+            " in proportion; give more images or another data.test_fraction"
         ) from None
+    rows = torch.from_numpy(test)
     return replace(
-        data,
-        train_images=data.train_images[train],
-        train_labels=None if labels is None else labels[train],
-        test_images=data.train_images[test],
-        test_labels=None if labels is None else labels[test],
+        data.keeping(torch.cat([torch.from_numpy(train), bare])),
+        test_images=data.train_images[rows],
+        test_labels=_at(data.train_labels, rows),
+        test_domains=_at(data.train_domains, rows),
     )
+
+
+def _by_label(data: Dataset) -> tuple[Tensor, Tensor]:
+    """Rows of the training images that have a label, and of those that have none; all are the former if none has."""
+    rows = torch.arange(len(data.train_images))
+    known = None if data.train_labels is None else data.train_labels >= 0
+    return (rows, rows[:0]) if known is None or not known.any() else (rows[known], rows[~known])
 
 
 def _check_classes(data: Dataset) -> None:
     if data.train_labels is None:
         return
     names, counts = data.train_labels.unique(return_counts=True)
-    for name in names[counts < 2]:
+    for name in names[(counts < 2) & (names >= 0)]:
         raise DataError(
             f"{data.name}: class '{data.classes[name]}' has one image, so none can be held out for testing; add"
             " another, or remove it"
