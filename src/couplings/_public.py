@@ -46,6 +46,7 @@ from .losses import (
 )
 from .marginals import KL, Fixed, Free, Marginal
 from .masks import GivenMask, Mask, SameId
+from .queue import KeyQueue
 from .rules import Entropic, Power, Quadratic, Rule
 from .scores import Scores
 from .solve import couple
@@ -91,6 +92,7 @@ __all__ = [
     "InfoNCE",
     "InnerProduct",
     "InvalidInput",
+    "KeyQueue",
     "LiftedStructured",
     "LogDistance",
     "Loss",

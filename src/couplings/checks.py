@@ -119,13 +119,22 @@ def count(name: str, value: object) -> None:
     require(ok, f"{name} must be an integer >= 0, got {value!r}")
 
 
-def matrix(name: str, z: Tensor, dims: int = 2) -> None:
-    """`z` must be a floating-point tensor with `dims` dimensions and at least one entry in each."""
+def matrix(name: str, z: Tensor, dims: int = 2, *, empty: bool = False) -> None:
+    """`z` must be a floating-point tensor with `dims` dimensions and, unless `empty`, at least one entry in each."""
     tensor(name, z)
     wanted = "(n, d)" if dims == 2 else "(n, k, d)"
     require(z.dim() == dims, f"{name} must have shape {wanted}, got {tuple(z.shape)}")
     require(z.is_floating_point(), f"{name} must be floating point, got {z.dtype}: call .float() on it")
-    require(z.numel() > 0, f"{name} is empty: shape {tuple(z.shape)}; pass at least one row and one column")
+    require(empty or z.numel() > 0, f"{name} is empty: shape {tuple(z.shape)}; pass at least one row and one column")
+
+
+def ids(name: str, value: Tensor, n: int) -> None:
+    """`value` must be a vector of n integers."""
+    tensor(name, value)
+    fits = value.dim() == 1 and len(value) == n
+    require(fits, f"{name} must have shape ({n},), one entry a row, got {tuple(value.shape)}")
+    whole = not value.is_floating_point() and not value.is_complex()
+    require(whole, f"{name} must be integers, got {value.dtype}: call .long() on them")
 
 
 def same_shape(names: Sequence[str], tensors: Sequence[Tensor]) -> None:

@@ -66,7 +66,9 @@ OPTIONS: dict[str, tuple[tuple[Any, str], ...]] = {
     "tau_plus": FRACTION,
     "sweeps": COUNT,
     "rank": ((0, "must be >= 1, got 0"), *COUNT),
-    **dict.fromkeys(("normalize", "across_views", "detach_weights", "ordered", "log_inside", "learnable"), FLAG),
+    **dict.fromkeys(
+        ("normalize", "across_views", "gather", "detach_weights", "ordered", "log_inside", "learnable"), FLAG
+    ),
     "rule": RULE,
     "cost": COST,
     "kappa": ((2.0, "kappa belongs to cost='exp' only, got kappa=2.0 with cost='sqeuclidean'"),),

@@ -57,7 +57,7 @@ class AlphaCL(_Energy):
         rule: "entropic", "quadratic", "power" (q = 2) or a `Rule`.
         cost: the score that the weights are made of, in place of -d^2; `LogDistance(shift, power)` gives the released
             "inverse" weights (d^2 + shift)^-power at temperature 1.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -111,7 +111,7 @@ class AlphaCLDirect(_Energy):
     Args:
         temperature: tau > 0 of the weights, a constant: constant weights pass no gradient on.
         p: power of the distance > 0; 4 did best in the paper, 2 gives the weights of InfoNCE.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -156,7 +156,7 @@ class AlphaCLPerSample(_Energy):
 
     Args:
         temperature: tau > 0 of the weights, a constant.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -203,7 +203,7 @@ class AlphaCLLowRank(AlphaCL):
     Args:
         temperature: tau > 0 of the weights, a constant.
         rank: k >= 1.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -278,7 +278,7 @@ class BalancedAlphaCL(_Energy):
         p: power of the distance > 0.
         sweeps: of rows then columns, so that columns are exact. None sweeps on until the rows' marginal error is below
             1e-10 (float64) or 1e-5 (float32), with a `CouplingWarning` if 1,000 sweeps do not get there.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.

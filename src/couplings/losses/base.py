@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..coupling import Coupling
+from ..distributed import processes
 from ..errors import InvalidInput, did_you_mean
 from ..marginals import Free
 from ..precision import full_precision
@@ -19,6 +20,7 @@ from ..scores import Scores
 from ..solve import couple
 from .batch import Batch, as_matrix
 from .build import Reading, Sides, build
+from .gather import Call, joined
 from .health import Watch
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Options(TypedDict, total=False):
 
     normalize: bool
     across_views: bool
+    gather: bool
 
 
 class Loss(nn.Module, ABC):
@@ -57,6 +60,8 @@ class Loss(nn.Module, ABC):
             as they are, scores are inner products and gradients reach the norms. The gradient in a normalised row grows
             as 1 / norm; a zero row, or one shorter than 1e-12, is refused.
         across_views: negatives from the batch come from other views than the anchor's only; by default from all.
+        gather: where torch.distributed is initialised, the batch is that of all processes, each of which passes its
+            share of the samples (default); otherwise each process has a batch of its own.
     """
 
     repels: ClassVar[bool] = True
@@ -65,14 +70,17 @@ class Loss(nn.Module, ABC):
     takes_domains: bool = False
     labels_attract: bool = False
 
-    def __init__(self, *, normalize: bool = True, across_views: bool = False, **unknown: object) -> None:
+    def __init__(
+        self, *, normalize: bool = True, across_views: bool = False, gather: bool = True, **unknown: object
+    ) -> None:
         for name in unknown:
             hint = did_you_mean(name, parameters_of(type(self)))
             raise TypeError(f"{type(self).__name__} has no parameter {name!r}: {hint}")
         super().__init__()
         checks.flag("normalize", normalize)
         checks.flag("across_views", across_views)
-        self.normalize, self.across_views = normalize, across_views
+        checks.flag("gather", gather)
+        self.normalize, self.across_views, self.gather = normalize, across_views, gather
         self._watch = Watch()
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
@@ -102,7 +110,9 @@ class Loss(nn.Module, ABC):
             return self.value(batch, self.couplings(batch)).reshape(())
 
     def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
-        """The validated batch of a call."""
+        """The validated batch of a call; over processes that of all of them, after a word with each."""
+        call = joined(views, sides) if self.gather and processes() > 1 else Call(views, sides)
+        views, sides = tuple(call.views), call.sides
         for name, remedy in self._ignored(sides):
             given = sides.get(name) is not None
             checks.require(not given, f"{type(self).__name__} would ignore {name}=: {remedy}")
@@ -111,7 +121,8 @@ class Loss(nn.Module, ABC):
                 f"{type(self).__name__} balances mass over columns that all anchors share, but negatives= gives each "
                 "anchor its own: pass them as keys=, or use a loss with free columns such as InfoNCE, HCL or CACR"
             )
-        batch = build(views, sides, Reading(self.normalize, self.across_views, self.labels_attract, self.repels))
+        reading = Reading(self.normalize, self.across_views, self.labels_attract, self.repels)
+        batch = build(views, sides, reading, call.shares)
         self._watch.look(batch, twins=self.repels)
         return batch
 
@@ -156,7 +167,7 @@ class Loss(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """Parameters of the constructor, as passed; options only where they differ from the default."""
-        usual = {"normalize": True, "across_views": False}
+        usual = {"normalize": True, "across_views": False, "gather": True}
         values = {name: getattr(self, name) for name in parameters_of(type(self)) if hasattr(self, name)}
         values = {name: vars(self).get(f"_{name}", value) for name, value in values.items()}
         shown = {k: v for k, v in values.items() if usual.get(k) is not v}

@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import checks
 from .._storage.grams import OwnKeys, SharedKeys
 from ..coupling import Coupling
+from ..distributed import Shares
 from ..errors import InvalidInput, did_you_mean
 from ..masks import GivenMask, Mask, SameId
 from ..precision import at_least_single
@@ -60,8 +61,8 @@ class Reading:
     repels: bool = True
 
 
-def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
-    """Validate a call and describe it.
+def build(views: Sequence[Tensor], sides: Sides, reading: Reading, shares: Shares | None = None) -> Batch:
+    """Validate a call and describe it; `shares` says whose rows are whose, where they came from several processes.
 
     Raises:
         InvalidInput: for anything no loss can be computed from; the message names the argument.
@@ -70,7 +71,7 @@ def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
         known = Sides.__annotations__
         checks.require(name in known, f"unknown argument {name!r} beside the views: {did_you_mean(name, known)}")
     _check_views(views, sides, reading.repels)
-    z = _prepared([f"view {i + 1}" for i in range(len(views))], views, reading.normalize)
+    z = _prepared([f"view {i + 1}" for i in range(len(views))], views, reading.normalize, shares)
     n = len(views[0])
     if (negatives := sides.get("negatives")) is not None:
         checks.matrix("negatives", negatives, dims=3)
@@ -78,7 +79,7 @@ def build(views: Sequence[Tensor], sides: Sides, reading: Reading) -> Batch:
         checks.require(
             chosen, "across_views=True chooses negatives from the batch, which negatives= replaces: drop one"
         )
-        return _own_negatives(z, n, _prepared(["negatives"], [negatives], reading.normalize), sides)
+        return _own_negatives(z, n, _prepared(["negatives"], [negatives], reading.normalize, shares), sides)
     if (keys := sides.get("keys")) is not None:
         checks.matrix("keys", keys)
         keys = _prepared(["keys"], [keys], reading.normalize)
@@ -96,13 +97,14 @@ def _check_views(views: Sequence[Tensor], sides: Sides, repels: bool) -> None:
         raise InvalidInput("views hold one sample, which has no negatives: pass n >= 2, keys= or negatives=")
 
 
-def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool) -> Tensor:
+def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool, shares: Shares | None = None) -> Tensor:
     """Stacked, at least single precision, checked, unit rows if asked."""
     z = at_least_single(torch.cat(list(parts)))
     norms = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
     if not checks.norms_usable(norms, zero=not normalize):
         for name, part in zip(names, parts, strict=True):  # which one
-            checks.rows_usable(name, at_least_single(part), zero=not normalize)
+            for whose, piece in [(name, part)] if shares is None else shares.pieces(name, part):
+                checks.rows_usable(whose, at_least_single(piece), zero=not normalize)
     return z / norms if normalize else z
 
 
@@ -168,7 +170,7 @@ class _Frame:
 
     def ids(self, name: str, ids: Tensor, queue: Tensor | None = None) -> SameId:
         """Ids of the samples (n,), checked, as a mask."""
-        rows = _id_vector(name, ids, self.n).to(self.nobody.device)
+        rows = id_vector(name, ids, self.n).to(self.nobody.device)
         return self.same(rows.repeat(self.views), queue=self._unmatched(rows) if queue is None else queue)
 
     def _unmatched(self, ids: Tensor) -> Tensor:
@@ -222,7 +224,7 @@ def _user_masks(
     if key_ids is not None:
         checks.require(sides.get("keys") is not None, "key_ids needs keys: pass keys= of shape (m, d) with it")
         checks.require(ids is not None, "key_ids needs ids: without them no key can belong to a sample")
-        key_ids = _id_vector("key_ids", key_ids, len(frame.nobody)).to(frame.nobody.device)
+        key_ids = id_vector("key_ids", key_ids, len(frame.nobody)).to(frame.nobody.device)
     if ids is not None:
         yield "ids", frame.ids("ids", ids, key_ids)
     if labels is not None:
@@ -249,12 +251,9 @@ def _target(target: Target | Coupling | Tensor | None, shape: tuple[int, int]) -
     return target
 
 
-def _id_vector(name: str, ids: Tensor, n: int) -> Tensor:
-    checks.tensor(name, ids)
-    fits = ids.dim() == 1 and len(ids) == n
-    checks.require(fits, f"{name} must have shape ({n},), one entry a row, got {tuple(ids.shape)}")
-    whole = not ids.is_floating_point() and not ids.is_complex()
-    checks.require(whole, f"{name} must be integers, got {ids.dtype}: call .long() on them")
+def id_vector(name: str, ids: Tensor, n: int) -> Tensor:
+    """Ids of n rows, checked, as long integers."""
+    checks.ids(name, ids, n)
     return ids.long()
 
 

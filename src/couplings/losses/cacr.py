@@ -42,6 +42,7 @@ class CACR(Loss):
         ordered: only views a before b with anchors in a, as released; a biased half of the pairs.
         detach_weights: stop the gradient in w+ and w-.
         normalize: see `Loss`.
+        gather: see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -79,8 +80,9 @@ class CACR(Loss):
         ordered: bool = False,
         detach_weights: bool = False,
         normalize: bool = True,
+        gather: bool = True,
     ) -> None:
-        super().__init__(normalize=normalize)
+        super().__init__(normalize=normalize, gather=gather)
         for name, value in (
             ("t_positive", t_positive),
             ("t_negative", t_negative),
@@ -144,6 +146,7 @@ class SinkhornCACR(CACR):
         ordered: see `CACR`.
         detach_weights: see `CACR`.
         normalize: see `CACR`.
+        gather: see `CACR`.
 
     Raises:
         InvalidInput: with `negatives`, where no two anchors share a column.
@@ -187,6 +190,7 @@ class SinkhornCACR(CACR):
         ordered: bool = False,
         detach_weights: bool = False,
         normalize: bool = True,
+        gather: bool = True,
     ) -> None:
         super().__init__(
             t_positive,
@@ -198,6 +202,7 @@ class SinkhornCACR(CACR):
             ordered=ordered,
             detach_weights=detach_weights,
             normalize=normalize,
+            gather=gather,
         )
         checks.count("sweeps", sweeps)
         self.sweeps = sweeps

@@ -65,7 +65,7 @@ class ScaledInfoNCE(_Exponential):
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         e0: 1 keeps the positive in the denominator; 0 is the decoupled form. >= 0.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -106,7 +106,7 @@ class MINE(_Exponential):
         loss = mean_i mean_p [ d_ip^2 + log sum_j exp(-d_ij^2) ]
 
     Args:
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -146,7 +146,7 @@ class SoftTriplet(_Exponential):
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         margin: in logits.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -184,7 +184,7 @@ class NPlusOneTuplet(_Exponential):
         loss = mean_i mean_p log( 1 + sum_j exp(d_ip^2 - d_ij^2) )
 
     Args:
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -223,7 +223,7 @@ class LiftedStructured(_Exponential):
 
     Args:
         margin: in units of d^2 = 1 - cosine.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.

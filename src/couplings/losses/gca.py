@@ -78,7 +78,7 @@ class GCAINCE(Matched):
         temperature: entropic regularisation > 0; a tensor or `nn.Parameter` carries gradient.
         sweeps: T >= 0; the gradient is the exact one of T sweeps.
         target: "positives", "labels" (classes attract) or `Domains(within, across)`.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Takes `target=` (N, M) or a `Coupling` (a teacher's plan) in place of it.
 
@@ -141,7 +141,7 @@ class IOT(Matched):
         uniformity: weight >= 0 of the pull towards the constant plan.
         sweeps: T >= 1.
         target: see `GCAINCE`.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -210,7 +210,7 @@ class SparseGCA(Matched):
         sweeps: T >= 0.
         rule: "quadratic", "entropic" or a `Rule` with q < 2.
         target: see `GCAINCE`.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.

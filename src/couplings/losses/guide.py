@@ -8,9 +8,11 @@ from torch import Tensor
 from .. import checks
 from .._storage.choice import Index, limits, slices
 from .._storage.grams import pick
+from ..distributed import Shares, processes
 from ..errors import InvalidInput
 from ..masks import Mask
 from ..precision import at_least_single
+from .gather import Call, joined
 
 
 class Guide(Mask):
@@ -27,6 +29,8 @@ class Guide(Mask):
         margin: >= 0 masks more: negatives almost as near as the positive.
         repeat: views of the loss, when one guide view is given.
         keys: embeddings of the queue's keys by the guide, (m, d), when the loss gets `keys=`.
+        gather: where torch.distributed is initialised, views are each process's share, as those of the loss are;
+            False for a loss with `gather=False`.
 
     Relations:
         The absolute-margin form of guided in-sample selection (GIST embeddings).
@@ -47,15 +51,25 @@ class Guide(Mask):
         tensor(True)
     """
 
-    def __init__(self, *views: Tensor, margin: float = 0.0, repeat: int = 1, keys: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        *views: Tensor,
+        margin: float = 0.0,
+        repeat: int = 1,
+        keys: Tensor | None = None,
+        gather: bool = True,
+    ) -> None:
         checks.require(len(views) > 0, "a guide needs at least one view of embeddings")
+        checks.flag("gather", gather)
         checks.finite_nonnegative("margin", margin)
         checks.count("repeat", repeat)
         checks.require(repeat >= 1, f"repeat must be >= 1, got {repeat}")
         if repeat > 1 and len(views) > 1:
             raise InvalidInput(f"repeat={repeat} repeats one guide view, but {len(views)} were given: drop repeat")
+        call = joined(views, {"keys": keys}) if gather and processes() > 1 else Call(views, {})
+        views = tuple(call.views)
         names = [f"view {i + 1} of the guide" for i in range(len(views))]
-        blocks = [_unit(name, view) for name, view in zip(names, views, strict=True)] * repeat
+        blocks = [_unit(name, view, call.shares) for name, view in zip(names, views, strict=True)] * repeat
         checks.same_shape(names, views)
         queue = [] if keys is None else [_unit("keys of the guide", keys)]
         self._anchors, self._candidates = torch.cat(blocks), torch.cat(blocks + queue)
@@ -96,10 +110,11 @@ _KEPT = 1e-5
 """Above the rounding of any matrix product of unit rows, so that the farthest candidate is below its bar."""
 
 
-def _unit(name: str, z: Tensor) -> Tensor:
+def _unit(name: str, z: Tensor, shares: Shares | None = None) -> Tensor:
     checks.matrix(name, z)
     z = at_least_single(z.detach())
-    checks.rows_usable(name, z, zero=False)
+    for whose, piece in [(name, z)] if shares is None else shares.pieces(name, z):
+        checks.rows_usable(whose, piece, zero=False)
     return torch.nn.functional.normalize(z, dim=1)
 
 

@@ -34,7 +34,7 @@ class InfoNCE(Loss):
 
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -98,7 +98,7 @@ class DecoupledInfoNCE(Loss):
 
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -152,7 +152,7 @@ class SupCon(Targeted):
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         log_inside: the logarithm of the mean probability (L_in) in place of the mean logarithm (L_out). L_in is
             content with one near positive; L_out wants all of them near.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Takes `target=` (N, M): any plan in place of the labels'; the anchors then weigh as its rows do.
 
@@ -226,6 +226,7 @@ class Alignment(Loss):
     Args:
         temperature: tau > 0, a scale; a tensor or `nn.Parameter` carries gradient.
         normalize: see `Loss`.
+        gather: see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -250,8 +251,8 @@ class Alignment(Loss):
 
     repels = False
 
-    def __init__(self, temperature: float | Tensor = 0.5, *, normalize: bool = True) -> None:
-        super().__init__(normalize=normalize)
+    def __init__(self, temperature: float | Tensor = 0.5, *, normalize: bool = True, gather: bool = True) -> None:
+        super().__init__(normalize=normalize, gather=gather)
         checks.temperature(temperature)
         self.temperature = temperature
 

@@ -23,8 +23,8 @@ _COLDEST = 0.01
 class _BetweenViews(Loss):
     """A temperature that may be learnt as a log-scale, and blocks of view against view."""
 
-    def __init__(self, temperature: float | Tensor, learnable: bool, normalize: bool) -> None:
-        super().__init__(normalize=normalize)
+    def __init__(self, temperature: float | Tensor, learnable: bool, normalize: bool, gather: bool) -> None:
+        super().__init__(normalize=normalize, gather=gather)
         checks.temperature(temperature)
         checks.flag("learnable", learnable)
         self.learnable = learnable
@@ -58,6 +58,7 @@ class CLIP(_BetweenViews):
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         learnable: learn it as `log_scale` = log(1 / tau), tau not below 0.01.
         normalize: see `Loss`.
+        gather: see `Loss`.
 
     Shape:
         Views or modalities (n, d), two or more; returns a 0-dim tensor.
@@ -84,8 +85,15 @@ class CLIP(_BetweenViews):
         0.3408
     """
 
-    def __init__(self, temperature: float | Tensor = 0.07, *, learnable: bool = False, normalize: bool = True) -> None:
-        super().__init__(temperature, learnable, normalize)
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.07,
+        *,
+        learnable: bool = False,
+        normalize: bool = True,
+        gather: bool = True,
+    ) -> None:
+        super().__init__(temperature, learnable, normalize, gather)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """For each direction the softmax over the negatives."""
@@ -123,6 +131,7 @@ class SigLIP(_BetweenViews):
         bias: added to each logit; far below zero, because most pairs are negatives.
         learnable: learn `log_scale` = log(1 / tau), tau not below 0.01, and `bias`.
         normalize: see `Loss`.
+        gather: see `Loss`.
 
     Shape:
         Views or modalities (n, d), two or more; returns a 0-dim tensor.
@@ -154,8 +163,9 @@ class SigLIP(_BetweenViews):
         *,
         learnable: bool = False,
         normalize: bool = True,
+        gather: bool = True,
     ) -> None:
-        super().__init__(temperature, learnable, normalize)
+        super().__init__(temperature, learnable, normalize, gather)
         checks.finite("bias", bias, learnable=True)
         self.bias = nn.Parameter(torch.as_tensor(float(bias))) if learnable else bias
 

@@ -28,7 +28,7 @@ class SpectralContrastive(Loss):
 
     Args:
         scale: mu > 0, the squared radius of the sphere the embeddings are put on.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -77,6 +77,7 @@ class AlignmentUniformity(Loss):
         t: hardness > 0 of the uniformity.
         weight: of the uniformity >= 0.
         normalize: see `Loss`.
+        gather: see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -102,8 +103,10 @@ class AlignmentUniformity(Loss):
         -4.0
     """
 
-    def __init__(self, power: float = 2.0, t: float = 2.0, weight: float = 1.0, *, normalize: bool = True) -> None:
-        super().__init__(normalize=normalize)
+    def __init__(
+        self, power: float = 2.0, t: float = 2.0, weight: float = 1.0, *, normalize: bool = True, gather: bool = True
+    ) -> None:
+        super().__init__(normalize=normalize, gather=gather)
         checks.finite_positive("power", power)
         checks.finite_positive("t", t)
         checks.finite_nonnegative("weight", weight)

@@ -31,7 +31,7 @@ class PairLoss(Loss):
         phi: outer function, elementwise, differentiable, increasing.
         psi: pair function, elementwise, differentiable, increasing. Where it is exp, prefer a named member: those
             are computed in logarithms and do not overflow.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -106,7 +106,7 @@ class Triplet(_Linear):
 
     Args:
         margin: >= 0, in units of d^2 = 1 - cosine.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -148,7 +148,7 @@ class ModifiedTriplet(_Linear):
 
     Args:
         slope: > 0, per unit of d^2 = 1 - cosine.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -188,7 +188,7 @@ class TripletContrastive(_Linear):
         loss = mean_i mean_p sum_j (d_ip^2 - d_ij^2)
 
     Args:
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.

@@ -75,7 +75,7 @@ class RINCE(_QPower):
         lam: weight > 0 of the denominator, the assumed density of negatives.
         shift: subtracted from every score, which multiplies the loss by exp(-q shift / tau). By default 0, the
             published form, for temperatures of 0.1 and more, and 1 below, where exp(1 / tau) overflows or explodes.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -140,7 +140,7 @@ class GCARINCE(_QPower, Matched):
         sweeps: T >= 0.
         target: see `GCAINCE`.
         shift: see `RINCE`.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -210,7 +210,7 @@ class GCAUOT(_QPower, Matched):
         sweeps: T >= 0.
         target: see `GCAINCE`.
         shift: see `RINCE`.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.

@@ -68,7 +68,7 @@ class DebiasedInfoNCE(_SampledNegatives):
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         tau_plus: prior probability that a negative is a positive, in [0, 1). At low temperatures many anchors sit on
             the floor exp(-1 / tau), where the negatives pass no gradient on.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -115,7 +115,7 @@ class HCL(_SampledNegatives):
         tau_plus: prior probability that a negative is a positive, in [0, 1). At low temperatures many anchors sit on
             the floor exp(-1 / tau), where the negatives pass no gradient on.
         detach_weights: stop the gradient in w, so that only the sampling changes.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -211,7 +211,7 @@ class HCLOT(_TransportedNegatives):
             (float32), with a `CouplingWarning` if 1,000 sweeps do not get there. Either way rows sample by the
             plan's conditionals P(j | i).
         detach_weights: the plan is a constant, as in the paper; False backpropagates through its sweeps.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -275,7 +275,7 @@ class RelaxedHCLOT(_TransportedNegatives):
         kappa: shift of the "exp" cost; 1 when None.
         sweeps: exactly so many sweeps; by default to the tolerances of `HCLOT`.
         detach_weights: the plan is a constant; False backpropagates through its sweeps.
-        options: `normalize`, `across_views`; see `Loss`.
+        options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.

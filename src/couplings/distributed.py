@@ -1,0 +1,159 @@
+"""One batch over several processes: every process hands in its rows and sees the rows of all, in rank order.
+
+All processes then compute the same value from the same numbers. The gradient in a process's own rows is the global one
+times the number of processes, because data parallel training (DDP) averages gradients over processes: what reaches the
+encoder is the gradient of one process with the whole batch.
+
+Errors never leave the other processes waiting: what a process is about to hand in is described in a small header, which
+all processes see before any data moves, so that all of them raise, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from . import checks
+from .errors import InvalidInput
+
+
+def processes() -> int:
+    """How many processes share a batch: 1 unless torch.distributed is initialised."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many rows each process has, in rank order, and which of them this process is."""
+
+    counts: tuple[int, ...]
+    rank: int
+
+    @property
+    def total(self) -> int:
+        """Rows of all processes."""
+        return sum(self.counts)
+
+    @property
+    def own(self) -> slice:
+        """This process's rows among all."""
+        start = sum(self.counts[: self.rank])
+        return slice(start, start + self.counts[self.rank])
+
+    def pieces(self, name: str, rows: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Rows of all processes cut into each one's, with a name that says whose; none of those without rows."""
+        starts = accumulate(self.counts, initial=0)
+        for process, (start, count) in enumerate(zip(starts, self.counts, strict=False)):
+            if count:
+                yield f"{name} of process {process}", rows[start : start + count]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a process is about to hand in.
+
+    Attributes:
+        rows: how many rows; the only thing that may differ.
+        moves: whether they carry gradient.
+        facts: what must be the same everywhere, by name, in words.
+        problem: why it cannot.
+    """
+
+    rows: int = 0
+    moves: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+def compared(describe: Callable[[], Header]) -> tuple[Shares, bool]:
+    """Everybody's rows, and whether any of them carry gradient; a collective call.
+
+    Raises:
+        InvalidInput: on all processes, when describing failed on one or when facts differ; the message names it.
+    """
+    cause: Exception | None = None
+    try:
+        mine = describe()
+    except Exception as error:
+        cause, mine = error, Header(problem=str(error))
+    headers: list[Header | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(headers, mine)
+    everybody = cast(list[Header], headers)
+    for process, header in enumerate(everybody):
+        if header.problem is not None:
+            raise InvalidInput(f"process {process}: {header.problem}") from cause
+    _same_facts(everybody)
+    return Shares(tuple(h.rows for h in everybody), dist.get_rank()), any(h.moves for h in everybody)
+
+
+def _same_facts(headers: Sequence[Header]) -> None:
+    first = headers[0].facts
+    for process, header in enumerate(headers):
+        for name in {**first, **header.facts}:
+            mine, theirs = first.get(name, "nothing"), header.facts.get(name, "nothing")
+            checks.require(
+                mine == theirs,
+                f"{name} is {theirs} on process {process} but {mine} on process 0: every process passes its share of "
+                "the same arguments, and keys, masks and targets that are equal on all; gather=False keeps a loss to "
+                "its own process",
+            )
+
+
+def checksum(values: Tensor) -> int:
+    """A number that differs, almost surely, where an entry of a tensor (or the order of its rows) does."""
+    flat = values.detach().contiguous().reshape(len(values), -1)
+    bits = flat.view(_BITS[flat.element_size()]).sum(1, dtype=torch.int64)
+    return int((bits * torch.arange(1, len(bits) + 1, device=bits.device)).sum())
+
+
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def gathered(rows: Tensor, shares: Shares | None = None) -> Tensor:
+    """The rows of all processes, in rank order; each may have as many as it likes, or none.
+
+    A collective call. The gradient in the own rows is the one of what all processes compute alike, times their number;
+    see the module.
+
+    Args:
+        rows: (n, ...), with the same dtype and trailing dimensions everywhere.
+        shares: how many rows each process has; asked for unless given.
+    """
+    if processes() == 1:
+        return rows
+    if shares is None:
+        what = f"{rows.dtype} of shape (n, {', '.join(map(str, rows.shape[1:]))})"
+        shares, moves = compared(lambda: Header(len(rows), rows.requires_grad, {"what is gathered": what}))
+        rows = with_gradient(rows, moves)
+    return cast(Tensor, _Gathered.apply(rows, shares))
+
+
+def with_gradient(rows: Tensor, moves: bool) -> Tensor:
+    """The rows, with gradient if anybody's have it: all processes then record the same graph."""
+    if moves and torch.is_grad_enabled() and not rows.requires_grad:
+        return rows.detach().requires_grad_()
+    return rows
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, shares: Shares) -> Tensor:
+        ctx.shares = shares
+        longest, several = max(shares.counts), len(shares.counts)
+        padded = rows.new_zeros((longest, *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        everybody = rows.new_empty((several * longest, *rows.shape[1:]))
+        dist.all_gather_into_tensor(everybody, padded)
+        if shares.total == len(everybody):
+            return everybody
+        return torch.cat([everybody[k * longest :][:count] for k, count in enumerate(shares.counts)])
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+        return cotangent[ctx.shares.own] * len(ctx.shares.counts), None

@@ -1,0 +1,94 @@
+"""What is shown, learnt and raised over processes."""
+
+from __future__ import annotations
+
+import calls
+import pytest
+import torch
+from pool import Pool
+from steps import SHARES
+from torch import Tensor
+
+
+def _near(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("what", ["plan", "pair weights"])
+def test_what_is_shown_is_the_whole_batch(pool: Pool, what: str) -> None:
+    anchors = 2 * sum(SHARES["uneven"][pool.world])
+    for found, wanted, _ in pool.run(calls.shown, what):
+        assert found.shape == (anchors, anchors)
+        _near(found, wanted)
+
+
+@pytest.mark.parametrize("shares", SHARES)
+def test_a_guide_gathers_as_the_loss_does(pool: Pool, shares: str) -> None:
+    for found, wanted in pool.run(calls.guided, shares):
+        _near(found, wanted)
+
+
+@pytest.mark.parametrize(
+    "make", [calls.learnable_clip, calls.learnable_siglip, calls.warm_gca_uot, calls.warm_gca_ince]
+)
+def test_what_the_loss_learns_gets_its_whole_gradient_on_every_process(pool: Pool, make: object) -> None:
+    for found, wanted in pool.run(calls.learnt, make):
+        for g, h in zip(found, wanted, strict=True):
+            assert h != 0
+            _near(g, h)
+
+
+@pytest.mark.parametrize("order", ["wrapper outside", "wrapper inside"])
+def test_two_pass_over_processes(pool: Pool, order: str) -> None:
+    for found, wanted in pool.run(calls.two_pass, order):
+        _near(found, wanted)
+
+
+@pytest.mark.parametrize("size", [4, 11, 100])
+def test_queues_of_all_processes_are_one(pool: Pool, size: int) -> None:
+    for keys, wanted, ids, wanted_ids in pool.run(calls.queued, size):
+        assert torch.equal(keys, wanted)
+        assert torch.equal(ids, wanted_ids)
+
+
+def test_rows_are_gathered_in_rank_order(pool: Pool) -> None:
+    """Process k has k rows; the gradient is the slice of the global one, times the number of processes."""
+    ranks = [float(rank) for rank in range(pool.world) for _ in range(rank)]
+    for rank, (everybody, rows, grad) in enumerate(pool.run(calls.rows_in_turn)):
+        assert everybody[:, 0].tolist() == ranks
+        assert len(rows) == rank
+        assert grad[:, 0].tolist() == [float(pool.world * i) for i, owner in enumerate(ranks) if owner == rank]
+
+
+@pytest.mark.parametrize("mistake", calls.MISTAKES)
+def test_a_mistake_on_one_process_raises_on_all(pool: Pool, mistake: str) -> None:
+    bad = pool.world - 1
+    wanted = calls.MISTAKES[mistake][2].format(bad=bad, world=pool.world)
+    for message in pool.run(calls.mistaken, bad, mistake, patience=30):
+        assert wanted in message
+
+
+def test_a_mistake_on_the_first_process_names_it(pool: Pool) -> None:
+    for message in pool.run(calls.mistaken, 0, "NaN", patience=30):
+        assert "view 2 of process 0 holds NaN" in message
+
+
+def test_checks_are_on_everywhere_or_nowhere(pool: Pool) -> None:
+    for message, passed in pool.run(calls.without_checks, patience=30):
+        assert passed
+        assert "set_checks is True on process 1 but False on process 0" in message
+
+
+def test_a_queue_refuses_on_all_processes(pool: Pool) -> None:
+    for width, nan, ids, length in pool.run(calls.bad_queue, 1, patience=30):
+        assert "process 1: keys have 3 dimensions but the queue holds keys of 5" in width
+        assert "process 1: keys holds NaN" in nan
+        assert "ids is passed on process 1 but not passed on process 0" in ids
+        assert length == "0"
+
+
+def test_a_hanging_process_fails_its_test(pool: Pool) -> None:
+    """So that none hangs the others; the pool starts anew."""
+    with pytest.raises(AssertionError, match=r"process 0 of [24] hangs"):
+        pool.run(calls.hang, patience=1)
+    assert pool.run(calls.mistaken, 0, "NaN")
