@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from couplings.train import ConfigError, ViewsConfig
 from couplings.train.views import Views
-from couplings.train.warp import affine_maps, draws, frames
+from couplings.train.warp import Frame, affine_maps, draws, frames
 
 STILL = {"crop": (1.0, 1.0), "aspect": (1.0, 1.0)}
 
@@ -60,8 +60,7 @@ def _one_at_a_time(images: torch.Tensor, config: ViewsConfig, generator: torch.G
 
     views = []
     for _ in range(config.count):
-        size = (images.shape[2], images.shape[3])
-        maps = affine_maps(config, frames(config, size)[0], draw, size)
+        maps = affine_maps(config, frames(config, images)[0], draw, images.shape[2] / images.shape[3])
         grid = F.affine_grid(maps, images.shape, False)
         view = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
         view = view.clamp(0, 1).pow(each(-config.gamma, config.gamma).exp())
@@ -99,7 +98,7 @@ def test_images_are_left_as_they_are() -> None:
 def test_crops_have_the_area_and_aspect_asked_for_and_stay_inside() -> None:
     config = ViewsConfig(crop=(0.2, 0.5), aspect=(0.5, 2.0), flip=0.5)
     draw = draws(1, 6, 2000, torch.Generator().manual_seed(0))
-    maps = affine_maps(config, frames(config, (8, 8))[0], draw, (8, 8))
+    maps = affine_maps(config, Frame(config.crop, (8, 8)), draw, 1.0)
     width, height = maps[:, 0, 0].abs(), maps[:, 1, 1]
     area, inside = width * height, (width < 1) & (height < 1)
     assert 0.2 - 1e-6 <= area[inside].min() < 0.21
@@ -114,7 +113,7 @@ def test_crops_have_the_area_and_aspect_asked_for_and_stay_inside() -> None:
 def test_rotation_keeps_lengths_and_angles_in_pixels() -> None:
     config = ViewsConfig(**STILL, rotation=40)
     draw = draws(1, 6, 500, torch.Generator().manual_seed(0))
-    maps = affine_maps(config, frames(config, (10, 14))[0], draw, (10, 14))
+    maps = affine_maps(config, Frame(config.crop, (10, 14)), draw, 10 / 14)
     # From coordinates between -1 and 1 to pixels: x times 7, y times 5.
     pixels = torch.tensor([7.0, 5.0])
     turns = maps[:, :, :2] * pixels[:, None] / pixels

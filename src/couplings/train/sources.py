@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,14 @@ from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from couplings.train.config import DataConfig
 from couplings.train.data import Dataset, from_arrays, held_out, to_images
 from couplings.train.errors import DataError
 from couplings.train.folder import remove_empty
 from couplings.train.idx import find_idx, read_idx
+from couplings.train.image_folder import read_folder
+from couplings.train.imbalance import SHARES, imbalanced
 
 __all__ = ["load"]
 
@@ -56,7 +56,7 @@ def _fashion_mnist(config: DataConfig) -> Dataset:
 
 
 def _fetch(kind: str, folder: Path, split: dict[str, Any], name: str, download: bool = True) -> Any:
-    """One of torchvision's data sets; its errors become ours."""
+    """One of torchvision's data sets, read if its files have the published checksums; its errors become ours."""
     from torchvision import datasets
 
     before = _folders(folder)
@@ -69,7 +69,26 @@ def _fetch(kind: str, folder: Path, split: dict[str, Any], name: str, download: 
             remove_empty([path])
         if download:
             raise DataError(f"{name}: download into {folder} failed ({reason}); is there a network?") from None
+        reason = _first_flaw(getattr(datasets, kind), folder) or reason
         raise DataError(f"{name}: not complete in {folder} ({reason}); fetch it with --download") from None
+
+
+def _first_flaw(kind: Any, folder: Path) -> str | None:
+    """What is wrong with the first file that keeps torchvision from reading a data set."""
+    from torchvision.datasets.utils import check_integrity
+
+    if hasattr(kind, "split_list"):
+        listed = [(folder / name, md5) for _, name, md5 in kind.split_list.values() if name != "extra_32x32.mat"]
+    else:
+        meta = getattr(kind, "meta", None)
+        files = [*kind.train_list, *kind.test_list, *([(meta["filename"], meta["md5"])] if meta else [])]
+        listed = [(folder / kind.base_folder / name, md5) for name, md5 in files]
+    for path, md5 in listed:
+        if not path.is_file():
+            return f"{path.relative_to(folder)} is missing"
+        if not check_integrity(str(path), md5):
+            return f"{path.relative_to(folder)} is damaged: its checksum is not the published one"
+    return None
 
 
 def _folders(folder: Path) -> set[Path]:
@@ -85,6 +104,7 @@ def _torchvision(kind: str, splits: tuple[dict[str, Any], dict[str, Any]], confi
     return Dataset(config.name, train, numbers[0].long(), test, numbers[1].long(), tuple(classes))
 
 
+_TEST_FRACTION = 0.2
 _NPZ_KEYS = (
     ("images", "labels", "test_images", "test_labels"),
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -103,8 +123,12 @@ def _npz(config: DataConfig) -> Dataset:
         raise DataError(f"{path} is not an .npz file of plain arrays ({error})") from None
     for keys in _NPZ_KEYS:
         if keys[0] in arrays:
-            data = from_arrays(*(arrays.get(key) for key in keys), name=path.stem)
-            return data if len(data.test_images) else held_out(data, config.test_fraction or 0.2)
+            images, labels, test_images, test_labels = (arrays.get(key) for key in keys)
+            domains, test_domains = (arrays.get(key) for key in ("domains", "test_domains"))
+            data = from_arrays(
+                images, labels, test_images, test_labels, domains=domains, test_domains=test_domains, name=path.stem
+            )
+            return data if len(data.test_images) else held_out(data, config.test_fraction or _TEST_FRACTION)
     raise DataError(
         f"{path} has no array 'images' (nor 'train_images' or 'x_train'); it holds {', '.join(map(repr, arrays))}:"
         " rename the one with the images to 'images'"
@@ -119,54 +143,7 @@ def _existing(config: DataConfig) -> Path:
 
 
 def _image_folder(config: DataConfig) -> Dataset:
-    folder = _existing(config)
-    train, test = folder / "train", folder / "test"
-    if not (train.is_dir() and test.is_dir()):
-        images, names = _read_images(folder, config.size)
-        return held_out(from_arrays(images, names, name=folder.name), config.test_fraction or 0.2)
-    images, names = _read_images(train, config.size)
-    test_images, test_names = _read_images(test, config.size)
-    return from_arrays(images, names, test_images, test_names, name=folder.name)
-
-
-def _read_images(folder: Path, size: int | None) -> tuple[Tensor, list[str] | None]:
-    """All images below ``folder``, and the names of the folders that they lie in if there are any."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
-    if not paths:
-        raise DataError(f"{folder} holds no images ({', '.join(IMG_EXTENSIONS)})")
-    with ThreadPoolExecutor() as pool:
-        images = list(pool.map(partial(_read_image, size=size), paths))
-    inside = [path.relative_to(folder).parts for path in paths]
-    flat = [path for path, parts in zip(paths, inside, strict=True) if len(parts) == 1]
-    if flat and len(flat) < len(paths):
-        raise DataError(f"{flat[0]} lies beside folders of classes; move it into one of them")
-    return _stack(images, paths), None if flat else [parts[0] for parts in inside]
-
-
-def _read_image(path: Path, size: int | None) -> Tensor:
-    """uint8 ``(c, h, w)``; with a ``size``, the shorter side is resized to it and the centre is kept."""
-    from PIL import Image, UnidentifiedImageError
-    from torchvision.transforms.v2 import functional as transforms
-
-    try:
-        with Image.open(path) as image:
-            plain = image.convert("L" if image.mode in ("1", "L") else "RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is not a readable image ({error}); repair or remove it") from None
-    if size is not None:
-        plain = transforms.center_crop(transforms.resize(plain, [size], antialias=True), [size, size])
-    return transforms.pil_to_tensor(plain)
-
-
-def _stack(images: list[Tensor], paths: list[Path]) -> Tensor:
-    channels = max(image.shape[0] for image in images)
-    for image, path in zip(images, paths, strict=True):
-        if image.shape[1:] != images[0].shape[1:]:
-            first, other = tuple(images[0].shape[1:]), tuple(image.shape[1:])
-            raise DataError(f"{path} is {other} pixels, {paths[0]} is {first}; set data.size, e.g. --set data.size=64")
-    return torch.stack([image.expand(channels, -1, -1) for image in images])
+    return read_folder(_existing(config), config.size, config.test_fraction or _TEST_FRACTION, config.domains)
 
 
 def _arrays(config: DataConfig) -> Dataset:
@@ -190,13 +167,16 @@ SOURCES: dict[str, Callable[[DataConfig], Dataset]] = {
 
 
 def load(config: DataConfig) -> Dataset:
-    """The images that a config names, limited and resized as it says.
+    """The images that a config names, thinned out, limited and resized as it says.
 
     Raises:
-        DataError: files are missing (the message says what fetches them) or damaged (it names the file).
+        DataError: files are missing (the message says what fetches them) or damaged (it names the file), or
+            ``imbalance`` without labels.
 
     Example:
         >>> len(load(DataConfig(name="digits")).test_images)
         500
     """
-    return SOURCES[config.name](config).limited(config.limit).resized(config.size)
+    whole = SOURCES[config.name](config)
+    data = whole if config.imbalance is None else imbalanced(whole, SHARES[config.imbalance])
+    return data.limited(config.limit).resized(config.size)

@@ -80,7 +80,7 @@ class Views:
         """
         if len(index) != self.config.total:
             raise ValueError(f"index: {len(index)} rows for {self.config.total} views; give each view its row")
-        whole, local = frames(self.config, tuple(images.shape[2:]))
+        whole, local = frames(self.config, images)
         count = self.config.count
         seen = self._seen(images, index[:count], whole, generator, part)
         return seen if local is None else seen + self._seen(images, index[count:], local, generator, part)
@@ -90,7 +90,7 @@ class Views:
 
         The other arguments are those of :meth:`of`.
         """
-        whole, _ = frames(self.config, tuple(images.shape[2:]))
+        whole, _ = frames(self.config, images)
         return self._seen(images, index[None], whole, generator, part)[0]
 
     def _seen(
@@ -99,7 +99,7 @@ class Views:
         chosen = index[:, part].to(images.device)
         each = MAP_DRAWS + sum(operation.draws for operation in self._operations)
         draw = draws(len(index), each, index.shape[1], generator, part, images.device)
-        theta = affine_maps(self.config, frame, draw, tuple(images.shape[2:]))
+        theta = affine_maps(self.config, frame, draw, images.shape[2] / images.shape[3])
         # All views in one tensor: on small images every operation costs more to start than to do.
         seen = warp(to_float(images.index_select(0, chosen.flatten())), theta, frame)
         for operation in self._operations:

@@ -28,9 +28,9 @@ class Frame(NamedTuple):
     size: tuple[int, int]
 
 
-def frames(config: ViewsConfig, size: tuple[int, int]) -> tuple[Frame, Frame | None]:
-    """The frames of the global and of the local views of images of a height and width."""
-    local = config.local
+def frames(config: ViewsConfig, images: Tensor) -> tuple[Frame, Frame | None]:
+    """The frames of the global and of the local views of images ``(n, c, h, w)``."""
+    local, size = config.local, (images.shape[2], images.shape[3])
     return Frame(config.crop, size), None if local is None else Frame(local.crop, (local.size, local.size))
 
 
@@ -51,9 +51,11 @@ def draws(
     return lambda low, high: next(columns) * (high - low) + low
 
 
-def affine_maps(config: ViewsConfig, frame: Frame, draw: Draw, size: tuple[int, int]) -> Tensor:
-    """Maps ``(n, 2, 3)`` from a view's coordinates to those of its image of a height and width, both from -1 to 1."""
-    tallness = size[0] / size[1]
+def affine_maps(config: ViewsConfig, frame: Frame, draw: Draw, tallness: float) -> Tensor:
+    """Maps ``(n, 2, 3)`` from a view's coordinates to its image's, both from -1 to 1.
+
+    ``tallness`` is the height of the images over their width.
+    """
     # A square view of a wide image shows a square of it.
     stretch = tallness * (frame.size[1] / frame.size[0])
     area = draw(*frame.crop)
@@ -63,7 +65,7 @@ def affine_maps(config: ViewsConfig, frame: Frame, draw: Draw, size: tuple[int, 
     mirror = torch.where(draw(0, 1) < config.flip, -1.0, 1.0)
     angle = draw(-math.radians(config.rotation), math.radians(config.rotation))
     cos, sin = angle.cos(), angle.sin()
-    # The tallness makes a rotation one in pixels.
+    # With the tallness a rotation is one in pixels.
     top = torch.stack([cos * width * mirror, -sin * height * tallness, x], 1)
     bottom = torch.stack([sin * width * mirror / tallness, cos * height, y], 1)
     return torch.stack([top, bottom], 1)
@@ -79,13 +81,13 @@ def warp(images: Tensor, theta: Tensor, frame: Frame) -> Tensor:
 
 
 def _finer(frame: Frame, size: torch.Size) -> int:
-    """Samples a pixel of a view along each side: bilinear reading misses nothing below two pixels a sample."""
+    """Samples along each side of a view's pixel, whose mean it is.
+
+    One sample reads two pixels along each side, so none is missed while samples lie at most two apart.
+    """
     share = math.sqrt(frame.crop[1])
     shrink = max(share * whole / side for whole, side in zip(size, frame.size, strict=True))
-    return max(1, math.ceil(shrink / SPACING))
-
-
-SPACING = 1.5
+    return max(1, math.ceil(shrink / 2))
 
 
 def _grid(theta: Tensor, height: int, width: int) -> Tensor:
