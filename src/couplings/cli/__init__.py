@@ -1,6 +1,7 @@
 """The command line: ``couplings train``, ``evaluate``, ``losses`` and ``demo``.
 
-Exit codes: 0 done, 2 a mistake in the command or its files (one message says which), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a run of a comparison failed, 2 a mistake in the command or its files (one message says which),
+130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _run(arguments: list[str]) -> int:
 
     try:
         with short_warnings():
-            app(arguments)
+            code = app(arguments)
     except CycloptsError as error:
         return _fail(f"{error}\n'couplings --help' lists commands, 'couplings COMMAND --help' their options.")
     except KeyboardInterrupt as stop:
@@ -59,7 +60,7 @@ def _run(arguments: list[str]) -> int:
         if not _users_mistake(error):
             raise
         return _fail(_message(error))
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _users_mistake(error: Exception) -> bool:

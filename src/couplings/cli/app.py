@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter, Token
+from cyclopts import App, Parameter
 
 from couplings import __version__
+from couplings.cli.compare import compare
+from couplings.cli.options import Whole
 from couplings.display import say
 
 if TYPE_CHECKING:
@@ -24,17 +25,7 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
-
-
-def _whole(kind: object, tokens: Sequence[Token]) -> int:
-    """Strictly: 1.5 is no number of steps."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f"'{tokens[0].value}' is no whole number (int)") from None
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
+app.command(compare)
 
 
 @Parameter(name="*")

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
+from couplings.compare.markdown import differences_of, levels_of, notes_of
 from couplings.display import console, duration, say
 from couplings.report import cells, collapsed
 
 if TYPE_CHECKING:
+    from couplings.compare.result import Result
     from couplings.demo import DemoResult
     from couplings.train.evaluate import Evaluation, Probe
     from couplings.train.run import Run
@@ -78,3 +81,26 @@ def close_demo(result: DemoResult) -> None:
     say(f"Written to {result.folder}: {', '.join(_written(result.folder))}.")
     say(f"Look at {result.folder / 'comparison.png'} and {result.folder / 'coupling.png'}.")
     say("Next: couplings train --data fashion-mnist --loss hcl-ot, or your own: couplings train --help")
+
+
+def close_comparison(result: Result, written: Sequence[Path]) -> None:
+    """Sum up a comparison."""
+    for table in result.tables:
+        if table.measured:
+            _show(*levels_of(table), table.data)
+            heading, rows = differences_of(table)
+            if rows:
+                _show(heading, rows, "")
+            for note in notes_of(table):
+                say(note)
+        for name, message in table.failures().items():
+            say(f"FAILED {name}: {message}")
+    say(f"{len(result.outcomes)} runs; this command took {duration(result.seconds)}.")
+    say(f"Written: {', '.join(str(path) for path in written)}.")
+
+
+def _show(heading: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    table = Table(*heading, title=escape(title) or None, title_justify="left")
+    for row in rows:
+        table.add_row(*(escape(cell.replace("**", "")) for cell in row))
+    console.print(table)

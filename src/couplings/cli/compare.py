@@ -1,0 +1,90 @@
+"""`couplings compare`: its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from couplings import __version__
+from couplings.cli.options import Whole
+from couplings.display import say
+
+if TYPE_CHECKING:
+    from couplings.cli.settings import Setting
+
+Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Options of `couplings compare`.
+
+    Attributes:
+        losses: Their names, or all; hcl-ot:reg=0.3,beta=2 gives one its own settings. [default: the recipe's]
+        vary: KEY=VALUE,VALUE,... makes every loss once with each value; repeatable, and then all combinations.
+        data: Data sets, as for `couplings train`; NAME=FOLDER says where the files of one lie.
+        data_folder: The folder of the files, for all data sets that read files.
+        seeds: How many, from 0; or the seeds themselves, two or more.
+        reference: The variant that the others are compared with [default: the first].
+        supervised: Add the same encoder taught the labels.
+        steps: Training steps of each run.
+        batch_size: Images a step; each is seen in all its views.
+        limit: Train on a seeded subset of that many images.
+        set_: Any setting by its dotted key, for all runs; repeatable.
+        output: Folder of the tables, the pictures and the runs.
+        workers: Runs at a time, each with one thread [default: the number of cores].
+        overwrite: Make those runs anew that are done already.
+    """
+
+    losses: Words = None
+    vary: Annotated[list[str] | None, Parameter(negative=())] = None
+    data: Words = None
+    data_folder: Path | None = None
+    seeds: Annotated[list[Whole] | None, Parameter(consume_multiple=True, negative=())] = None
+    reference: str | None = None
+    supervised: Annotated[bool, Parameter(negative=())] = False
+    steps: Whole | None = None
+    batch_size: Whole | None = None
+    limit: Whole | None = None
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None
+    output: Path = Path("runs/compare")
+    workers: Whole | None = None
+    overwrite: Annotated[bool, Parameter(negative=())] = False
+
+    def settings(self) -> list[Setting]:
+        """The settings that all runs share.
+
+        Raises:
+            ConfigError: a `--set` that is no setting.
+        """
+        from couplings.cli.settings import of_flag, of_word
+
+        flags = (
+            ("--limit", "data.limit", self.limit),
+            ("--steps", "steps", self.steps),
+            ("--batch-size", "batch_size", self.batch_size),
+        )
+        return [of_flag(*flag) for flag in flags if flag[-1] is not None] + [of_word(word) for word in self.set_ or []]
+
+    def chosen_seeds(self) -> list[int]:
+        """One number is how many, several are the seeds."""
+        given = self.seeds or [3]
+        return list(range(given[0])) if len(given) == 1 else given
+
+
+_DEFAULTS = CompareOptions()
+
+
+def compare(options: CompareOptions = _DEFAULTS) -> int:
+    """Train with several losses, settings, data sets and seeds, and compare what the encoders are worth.
+
+    What is done already is left alone: the same command continues a comparison that was stopped.
+    """
+    say(f"couplings {__version__}: comparing. Ctrl-C stops and keeps the finished runs.")
+    from couplings.cli.comparing import compare_command
+
+    return compare_command(options)

@@ -1,0 +1,143 @@
+"""What `couplings compare` does, once its words are understood, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from couplings.cli.compare import CompareOptions
+from couplings.cli.settings import merged, of_word
+from couplings.compare.plan import Comparison, Trial
+from couplings.compare.result import Result
+from couplings.compare.run import Watcher, compare
+from couplings.compare.variants import Variant, losses_named, split_list, variants_of
+from couplings.compare.work import Outcome
+from couplings.display import Bar, bar, duration, say
+from couplings.train.config import RunConfig, with_overrides
+from couplings.train.errors import ConfigError
+from couplings.train.presets import preset
+
+_FAILED = 1
+
+
+def compare_command(options: CompareOptions) -> int:
+    """Plan, run, write, sum up; the exit code."""
+    start = time.perf_counter()
+    comparison = _planned(options)
+    for refused in comparison.refused:
+        say(f"{refused.variant} on {refused.data} cannot be run: {refused.message}")
+    say(comparison.describe())
+    display = Display(comparison)
+    try:
+        with display:
+            outcomes = compare(comparison, display)
+    except KeyboardInterrupt:
+        done = f"{display.finished} of {len(comparison.trials)} runs are done"
+        raise KeyboardInterrupt(f"stopped; {done}, and the same command continues") from None
+    result = Result(comparison, tuple(outcomes), time.perf_counter() - start, shlex.join(["couplings", *sys.argv[1:]]))
+    from couplings.cli.closing import close_comparison
+
+    close_comparison(result, result.write())
+    return _FAILED if result.failed else 0
+
+
+def _planned(options: CompareOptions) -> Comparison:
+    return Comparison.plan(
+        options.output,
+        _bases(options),
+        _variants(options),
+        options.chosen_seeds(),
+        shared=merged(options.settings()),
+        reference=options.reference,
+        supervised=options.supervised,
+        workers=options.workers,
+        overwrite=options.overwrite,
+    )
+
+
+def _variants(options: CompareOptions) -> list[Variant]:
+    axes: dict[str, Sequence[Any]] = {}
+    for word in options.vary or []:
+        key, _, values = word.partition("=")
+        if not (key and split_list(values)):
+            raise ConfigError(f"vary: '{word}' came; write KEY=VALUE,VALUE,..., as in --vary batch_size=64,128,256")
+        if key in axes:
+            raise ConfigError(f"vary: '{key}' came twice; write all its values behind one")
+        axes[key] = [_parsed(value) for value in split_list(values)]
+    return variants_of(losses_named(options.losses or [], _parsed), axes)
+
+
+def _parsed(text: str) -> Any:
+    return of_word(f"value={text}").value
+
+
+def _bases(options: CompareOptions) -> dict[str, RunConfig]:
+    """The recipe of each data set, with the folder of its files."""
+    bases: dict[str, RunConfig] = {}
+    for word in options.data or ["digits"]:
+        name, _, folder = word.partition("=")
+        base = preset(name)
+        place = folder or (options.data_folder if name != "digits" else None)
+        if place:
+            base = with_overrides(base, {"data.folder": Path(place)})
+        label = Path(place).stem if place and name in ("images", "npz") else name
+        if label in bases:
+            raise ConfigError(f"data: '{label}' came twice; keep one of them")
+        bases[label] = base
+    return bases
+
+
+class Display(Watcher):
+    """Says how a comparison goes on: a bar over all steps, a line for each run."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.finished = 0
+        self._total = len(comparison.trials)
+        self._steps = 0
+        self._stack = ExitStack()
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def on_begin(self, done: Sequence[Outcome], left: Sequence[Trial]) -> None:
+        """Say what is left to do."""
+        self.finished, self._steps = len(done), sum(trial.config.steps for trial in left)
+        if done:
+            say(f"{len(done)} of {self._total} done already.")
+
+    def on_baselines(self, count: int) -> None:
+        """Say why there is no bar yet."""
+        say("Measuring raw pixels and untrained encoders first.")
+
+    def on_training(self) -> None:
+        """Show the bar."""
+        self._bar = self._stack.enter_context(bar(self._steps, "training"))
+
+    def on_steps(self, steps: int) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(steps, f"{self.finished}/{self._total} runs")
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """A line for each run."""
+        self.finished += 1
+        say(f"{self.finished}/{self._total} {outcome.trial.name}: {_brief(outcome)}")
+
+
+def _brief(outcome: Outcome) -> str:
+    if outcome.evaluation is None:
+        return f"FAILED: {outcome.message}"
+    probe, settings = outcome.evaluation.trained, outcome.trial.config.evaluation
+    return (
+        f"kNN {100 * probe.knn:.1f}, linear {100 * probe.linear:.1f}, "
+        f"{settings.few_labels} labels a class {100 * probe.few_label:.1f} in {duration(outcome.seconds)}."
+    )

@@ -1,0 +1,135 @@
+"""What a worker does: load, train, measure. A run that fails costs no other."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+from couplings.compare.plan import Trial
+from couplings.compare.standing import Standing, measured, standing
+from couplings.compare.supervised import train_supervised
+from couplings.compare.variants import Objective
+from couplings.compare.workers import Tick
+from couplings.errors import CouplingWarning, InvalidInput
+from couplings.train.config import DataConfig, RunConfig
+from couplings.train.data import Dataset
+from couplings.train.errors import ConfigError, DataError
+from couplings.train.evaluate import Baselines, Evaluation, baselines, evaluate
+from couplings.train.loop import train
+from couplings.train.records import Silent, StepRecord
+from couplings.train.run import Run
+from couplings.train.sources import load
+
+__all__ = ["Job", "Outcome", "make", "reference_of"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to make, and the baselines of its data set and seed."""
+
+    trial: Trial
+    baselines: Baselines
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        evaluation: None if it failed.
+        message: why it failed, in a line.
+        details: the traceback of a failure that is no user's mistake.
+        warnings: of the library, each once.
+        seconds: of training and measuring; 0 where it was done before.
+    """
+
+    trial: Trial
+    evaluation: Evaluation | None
+    message: str = ""
+    details: str = ""
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Ticker(Silent):
+    """Tells the parent how far a run is."""
+
+    tick: Tick
+
+    def on_step(self, step: StepRecord) -> None:
+        self.tick(step.step)
+
+
+# A comparison goes through its data sets one after the other.
+@lru_cache(maxsize=1)
+def _loaded(settings: str) -> Dataset:
+    return load(DataConfig.model_validate_json(settings))
+
+
+def _data(config: RunConfig) -> Dataset:
+    return _loaded(config.data.model_dump_json())
+
+
+def reference_of(config: RunConfig, tick: Tick) -> Baselines:
+    """Raw pixels and the untrained encoder of a run."""
+    return baselines(_data(config), config)
+
+
+def make(job: Job, tick: Tick) -> Outcome:
+    """Train what is not trained, measure what is not measured."""
+    trial, start = job.trial, time.perf_counter()
+    said: list[str] = []
+    try:
+        with _collected(said):
+            evaluation = _made(job, tick)
+    except Exception as error:
+        return Outcome(trial, None, *_told(error), warnings=tuple(said), seconds=time.perf_counter() - start)
+    finally:
+        # What was left out, or done before, is behind us for the bar.
+        tick(trial.config.steps)
+    return Outcome(trial, evaluation, warnings=tuple(said), seconds=time.perf_counter() - start)
+
+
+def _made(job: Job, tick: Tick) -> Evaluation:
+    trial = job.trial
+    data, found = _data(trial.config), standing(trial)
+    if found is Standing.OPEN:
+        run = _trained(trial, data, tick)
+    else:
+        done = measured(trial)
+        if done is not None:
+            return done
+        run = Run.load(trial.folder)
+    return evaluate(run, data, job.baselines)
+
+
+def _trained(trial: Trial, data: Dataset, tick: Tick) -> Run:
+    if trial.variant.objective is Objective.LABELS:
+        return train_supervised(trial.config, trial.folder, data, tick)
+    return train(trial.config, trial.folder, _Ticker(tick), data)
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """A line about a failure, and its traceback where the line does not say it all."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", ""
+    if isinstance(error, ConfigError | DataError | InvalidInput):
+        return str(error), ""
+    return f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+
+
+@contextmanager
+def _collected(said: list[str]) -> Iterator[None]:
+    """Keep the library's warnings, each once, in place of printing them over the bar."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default", CouplingWarning)
+        try:
+            yield
+        finally:
+            said += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CouplingWarning))

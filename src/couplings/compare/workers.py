@@ -1,0 +1,164 @@
+"""Independent jobs side by side in processes of one thread each.
+
+Small networks gain little from a second thread and lose much to a busy machine, so a core takes a job of its own.
+One thread also makes a job's numbers the same however many run beside it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+from couplings.train.errors import ConfigError
+
+__all__ = ["Tick", "Workers", "cores", "open_workers"]
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+Tick = Callable[[int], None]
+"""A job calls it with the steps it has done."""
+
+_THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+_POLL_SECONDS = 0.2
+_GRACE_SECONDS = 10.0
+"""For a job to save what it continues from."""
+
+_counters: Any = None
+
+
+def _ignore(*_: object) -> None:
+    return None
+
+
+class Workers:
+    """Processes that take jobs; made by `open_workers`."""
+
+    def __init__(self, pool: ProcessPoolExecutor, counters: Any) -> None:
+        self._pool = pool
+        self._counters = counters
+
+    def run(
+        self,
+        work: Callable[[Job, Tick], Result],
+        jobs: Sequence[Job],
+        on_steps: Callable[[int], None] = _ignore,
+        on_result: Callable[[Job, Result], None] = _ignore,
+    ) -> list[Result]:
+        """Run `work(job, tick)` for every job; results in the order of the jobs.
+
+        Args:
+            work: a function of a module, so that another process finds it.
+            jobs: picklable, as are the results.
+            on_steps: told the sum of all jobs' steps a few times a second.
+            on_result: told of each job as it ends.
+
+        Raises:
+            Exception: the first that a job raised.
+            ConfigError: the system stopped a worker.
+        """
+        futures = {self._pool.submit(_work, work, job, place): job for place, job in enumerate(jobs)}
+        waiting: set[Future[Result]] = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
+            for future in done:
+                on_result(futures[future], _result(future))
+            on_steps(sum(self._counters[:-1]))
+        return [future.result() for future in futures]
+
+
+def _result(future: Future[Result]) -> Result:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise ConfigError(
+            "a worker process was stopped by the system, which does so when memory runs out; take fewer --workers,"
+            " or a smaller --batch-size. The same command continues with what is left"
+        ) from None
+
+
+@contextmanager
+def open_workers(count: int, jobs: int) -> Iterator[Workers]:
+    """`count` processes for at most `jobs` jobs at a time; none is left behind on an error or Ctrl-C."""
+    context = multiprocessing.get_context("spawn")
+    # The last one tells that no further job is to begin.
+    counters = context.RawArray(ctypes.c_long, jobs + 1)
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(count, context, _begin, (counters,))
+    try:
+        with _single_threaded():
+            yield Workers(pool, counters)
+    except BaseException:
+        counters[-1] = 1
+        _stop(set(multiprocessing.active_children()) - before, pool)
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _stop(children: set[BaseProcess], pool: ProcessPoolExecutor) -> None:
+    """Let a training save where it is; whatever else goes on ends at once."""
+    for child in children:
+        child.terminate()
+    pool.shutdown(wait=False, cancel_futures=True)
+    end = time.monotonic() + _GRACE_SECONDS
+    for child in children:
+        child.join(max(0.0, end - time.monotonic()))
+        child.kill()
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Children read these variables when they load torch; the parent gets its own back."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(_THREADS)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _begin(counters: Any) -> None:
+    """First thing in a worker: the parent alone answers Ctrl-C, and no worker outlives it."""
+    global _counters
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _counters = counters
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+
+def _work(work: Callable[[Job, Tick], Result], job: Job, place: int) -> Result:
+    def tick(steps: int) -> None:
+        _counters[place] = steps
+
+    if _counters[-1]:
+        raise CancelledError
+    return work(job, tick)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
