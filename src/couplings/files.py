@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
 
-__all__ = ["named", "write_bytes"]
+__all__ = ["named", "remove_leftovers", "write_bytes"]
+
+_UNFINISHED = ".part"
 
 
 @contextmanager
@@ -29,12 +31,21 @@ def write_bytes(path: Path, data: bytes) -> None:
         OSError: it cannot be written; ``filename`` is the path.
     """
     with named(path):
-        handle, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
+                file.flush()
+                # A machine that loses power must not find a whole name with half of the bytes.
+                os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what :func:`write_bytes` left in a folder when its process was killed."""
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from couplings.train import ConfigError
-from couplings.train.encoders import ENCODERS, ImageShape, Model, build_encoder, projector
+from couplings.train.encoders import ENCODERS, ImageShape, Model, build_encoder, head
 
 SHAPES = [ImageShape(1, 8, 8), ImageShape(1, 28, 28), ImageShape(3, 32, 32), ImageShape(3, 64, 48)]
 NARROW: dict[str, dict[str, int]] = {"small-cnn": {"width": 4}, "small-alexnet": {"width": 32}}
@@ -58,7 +58,7 @@ def test_the_resnets_have_the_stem_of_cifar() -> None:
 
 def test_small_alexnet_has_five_convolutions_and_two_wide_layers() -> None:
     encoder = build_encoder("small-alexnet", ImageShape(3, 32, 32))
-    model = Model(encoder, projector(encoder.dim, None, 128))
+    model = Model(encoder, head(encoder.dim, None, 128))
     convs = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
     linear = [part.out_features for part in model.modules() if isinstance(part, nn.Linear)]
     norms = [part for part in encoder.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
@@ -70,8 +70,8 @@ def test_small_alexnet_has_five_convolutions_and_two_wide_layers() -> None:
 @pytest.mark.parametrize("name", list(ENCODERS))
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     encoder = build_encoder(name, ImageShape(1, 16, 16), NARROW.get(name))
-    model = Model(encoder, projector(encoder.dim, 8, 4))
-    features, projected = model(torch.rand(4, 1, 16, 16))
+    model = Model(encoder, head(encoder.dim, 8, 4))
+    features, projected, _ = model(torch.rand(4, 1, 16, 16))
     assert features.shape == (4, encoder.dim)
     projected.square().sum().backward()
     missing = [key for key, value in model.named_parameters() if value.grad is None]
@@ -113,8 +113,8 @@ def test_constant_images_do_not_divide_by_zero() -> None:
 
 
 def test_projectors() -> None:
-    assert [type(part).__name__ for part in projector(8, 16, 4)] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
-    assert [type(part).__name__ for part in projector(8, None, 4)] == ["Linear"]
+    assert [type(part).__name__ for part in head(8, 16, 4)] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert [type(part).__name__ for part in head(8, None, 4)] == ["Linear"]
 
 
 @pytest.mark.parametrize("name", ["small-cnn", "small-alexnet"])

@@ -120,7 +120,7 @@ def test_the_timed_rehearsal_leaves_the_run_untouched(
     tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rehearsed = train(tiny_config, tmp_path / "a", dataset=tiny_data)
-    monkeypatch.setattr("couplings.train.loop._seconds_per_step", lambda _: 1.0)
+    monkeypatch.setattr("couplings.train.trainer.Trainer.seconds_per_step", lambda _: 1.0)
     assert torch.equal(_weights(train(tiny_config, tmp_path / "b", dataset=tiny_data)), _weights(rehearsed))
 
 
@@ -174,7 +174,7 @@ def test_ctrl_c_before_the_first_step_leaves_a_checkpoint_too(
 def test_a_run_is_not_overwritten_unasked(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     old = train(tiny_config, tmp_path / "run", dataset=tiny_data)
     longer = with_overrides(tiny_config, {"steps": 8})
-    with pytest.raises(ConfigError, match=r"folder: .*run holds a run already; .*--overwrite .overwrite=True"):
+    with pytest.raises(ConfigError, match=r"other settings .steps is 6 there, 8 here.*--overwrite .overwrite=True"):
         train(longer, tmp_path / "run", dataset=tiny_data)
     assert torch.equal(_weights(Run.load(tmp_path / "run")), _weights(old))
     (tmp_path / "run" / "evaluation.json").write_text("{}")
@@ -270,14 +270,12 @@ def test_two_runs_never_share_a_folder(tiny_config: RunConfig, tiny_data: Datase
     assert torch.equal(_weights(Run.load(run.folder)), _weights(run))
 
 
-def test_a_run_without_weights_is_not_overwritten_unasked_either(
-    tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path
-) -> None:
-    run = train(tiny_config, tmp_path / "run", dataset=tiny_data)
-    (run.folder / "weights.safetensors").unlink()
-    with pytest.raises(ConfigError, match="holds a run already"):
-        train(tiny_config, run.folder, dataset=tiny_data)
-    assert len(run.metrics()) == 5
+def test_a_finished_run_is_returned_as_it_is(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    old = train(tiny_config, tmp_path / "run", dataset=tiny_data)
+    before = (old.folder / "metrics.jsonl").read_bytes()
+    again = train(tiny_config, old.folder, Listener(stop_after=1), tiny_data)
+    assert torch.equal(_weights(again), _weights(old))
+    assert (old.folder / "metrics.jsonl").read_bytes() == before
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:

@@ -78,9 +78,13 @@ class Ours:
 
     def __call__(self, size: Size, device: torch.device) -> Call:
         """Prepare a run; a call goes on with it and returns the last loss that was logged."""
-        from couplings.train.loop import _prepare
+        from lightning_fabric import Fabric
 
-        trainer = _prepare(self.setting.sized(size), self.setting.images())
+        from couplings.train.trainer import prepare
+
+        config = self.setting.sized(size)
+        fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+        trainer = prepare(config, self.setting.images(), fabric)
         if trainer.fabric.device.type != device.type:
             raise NotComparable(f"couplings train takes {trainer.fabric.device.type} here")
         records = trainer.steps()

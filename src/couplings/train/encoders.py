@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from couplings.train.errors import ConfigError, did_you_mean
 
-__all__ = ["ENCODERS", "TIMM", "Encoder", "ImageShape", "Model", "build_encoder", "projector"]
+__all__ = ["ENCODERS", "TIMM", "Embedded", "Encoder", "ImageShape", "Model", "build_encoder", "head"]
 
 TIMM = "timm:"
 
@@ -52,22 +52,32 @@ class Encoder(nn.Module):
         return self.backbone(scaled.contiguous(memory_format=torch.channels_last))
 
 
-class Model(nn.Module):
-    """What is trained: an encoder and the projector whose output the loss sees."""
+class Embedded(NamedTuple):
+    """Images on their way to the loss: features ``(n, dim)``, projections and predictions ``(n, d)``."""
 
-    def __init__(self, encoder: Encoder, projector: nn.Module) -> None:
+    features: Tensor
+    projections: Tensor
+    predictions: Tensor
+
+
+class Model(nn.Module):
+    """What is trained: an encoder, the projector whose output the loss sees, and perhaps a predictor on top of it."""
+
+    def __init__(self, encoder: Encoder, projector: nn.Module, predictor: nn.Module | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.projector = projector
+        self.predictor = predictor
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images ``(n, c, h, w)`` to features ``(n, dim)`` and projections ``(n, d)``."""
+    def forward(self, images: Tensor) -> Embedded:
+        """Images ``(n, c, h, w)``; without a predictor the predictions are the projections."""
         features = self.encoder(images)
-        return features, self.projector(features)
+        projections = self.projector(features)
+        return Embedded(features, projections, projections if self.predictor is None else self.predictor(projections))
 
 
-def projector(inputs: int, hidden: int | None, outputs: int) -> nn.Sequential:
-    """SimCLR's projector: linear, batch norm, ReLU, linear; one linear layer if ``hidden`` is None."""
+def head(inputs: int, hidden: int | None, outputs: int) -> nn.Sequential:
+    """Projector or predictor: linear, batch norm, ReLU, linear; one linear layer if ``hidden`` is None."""
     if hidden is None:
         return nn.Sequential(nn.Linear(inputs, outputs))
     first = nn.Linear(inputs, hidden, bias=False)

@@ -1,15 +1,16 @@
-"""The folder of a run: written by one run at a time, never over another unasked, gone if the run fails."""
+"""The folder of a run: written by one run at a time, never over another unasked, continued by the same command."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from couplings.files import named
-from couplings.train.checkpoint import write_json
+from couplings.files import named, remove_leftovers
+from couplings.train.checkpoint import checkpoints, read_json, remove_checkpoints, write_json
+from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError
 
 __all__ = ["CONFIG", "EVALUATION", "METRICS", "WEIGHTS", "remove_run", "run_folder", "writer"]
@@ -17,48 +18,69 @@ __all__ = ["CONFIG", "EVALUATION", "METRICS", "WEIGHTS", "remove_run", "run_fold
 CONFIG, METRICS, WEIGHTS, EVALUATION = "config.json", "metrics.jsonl", "weights.safetensors", "evaluation.json"
 _PICTURES = ("curves.png", "coupling.png")
 _LOCK = ".lock"
+_FREE = ("data.folder", "data.download", "checkpoint_every")
+"""Settings that change nothing about what a run computes."""
 
 
 @contextmanager
-def run_folder(folder: Path, config: Any, overwrite: bool) -> Iterator[None]:
+def run_folder(folder: Path, described: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
     """Hold the folder of a run while it is written; it begins with its ``config.json``.
 
-    What the run wrote is removed if the block fails, and kept on Ctrl-C.
+    A folder that holds this very run is left as it is, so that the run can go on. A run that fails before its first
+    checkpoint takes its files along.
 
     Raises:
-        ConfigError: the folder holds a run (unless ``overwrite``) or something that is no run, or another run
+        ConfigError: the folder holds another run (unless ``overwrite``) or something that is no run, or another process
             is writing into it.
     """
     _refuse_foreign(folder)
     made = make_folders(folder)
     try:
         with _locked(folder):
-            _refuse_run(folder, overwrite)
-            _unlink(folder)
+            if overwrite:
+                _unlink(folder)
+            _refuse_another(folder, described)
+            remove_leftovers(folder)
             try:
-                write_json(folder / CONFIG, config)
+                _begin(folder, described)
                 yield
             except Exception:
-                _unlink(folder)
+                if not (checkpoints(folder) or (folder / WEIGHTS).is_file()):
+                    _unlink(folder)
                 raise
     except Exception:
+        if made:
+            (folder / _LOCK).unlink(missing_ok=True)
         remove_empty(made)
         raise
 
 
+def _begin(folder: Path, described: Mapping[str, Any]) -> None:
+    if not (folder / CONFIG).is_file():
+        write_json(folder / CONFIG, described)
+
+
 def writer(folder: Path) -> int | None:
-    """The process that is writing a run into the folder; None if there is none (any more)."""
-    try:
-        # 0 stands for one that has not written its number yet.
-        pid = int((folder / _LOCK).read_text() or 0)
-        # Signal 0 asks whether the process is there, except on Windows, where it would stop it.
-        if os.name == "posix":
-            os.kill(pid, 0)
-    except PermissionError:
-        return pid
-    except (OSError, ValueError):
+    """The process that is writing a run into the folder (0 if it has not said which); None if there is none."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / _LOCK).is_file():
         return None
-    return pid
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            return None
+    except Timeout:
+        return _said(folder)
+    except OSError:
+        # A folder that we may not write into.
+        return None
+
+
+def _said(folder: Path) -> int:
+    try:
+        return int((folder / _LOCK).read_text() or 0)
+    except (OSError, ValueError):
+        return 0
 
 
 def remove_run(folder: Path) -> None:
@@ -91,36 +113,56 @@ def _refuse_foreign(folder: Path) -> None:
         raise ConfigError(f"folder: {folder} exists and is no run; name another folder")
 
 
-def _refuse_run(folder: Path, overwrite: bool) -> None:
-    if (folder / CONFIG).is_file() and not overwrite:
+def _refuse_another(folder: Path, described: Mapping[str, Any]) -> None:
+    if not (folder / CONFIG).is_file():
+        return
+    changed = _changed(read_json(folder / CONFIG), described)
+    if changed:
         raise ConfigError(
-            f"folder: {folder} holds a run already; name another folder, or replace it with --overwrite"
-            " (overwrite=True in Python)"
+            f"folder: {folder} holds a run with other settings ({'; '.join(changed)}); name another folder, give its"
+            " settings to continue it, or replace it with --overwrite (overwrite=True in Python)"
         )
 
 
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What keeps a run from being continued, a phrase each."""
+    try:
+        before, after = (RunConfig(**described["config"]) for described in (old, new))
+    except (KeyError, TypeError, ConfigError) as error:
+        return [f"its {CONFIG} is not readable: {error}"]
+    found = [
+        f"{key} is {was!r} there, {now!r} here"
+        for key, (was, now) in differences(before, after).items()
+        if key not in _FREE
+    ]
+    # Arrays given in Python have no name to be told by, and files change.
+    same_images = all(old.get(key) == new.get(key) for key in ("image_shape", "images"))
+    return found if found or same_images else ["its training images are others"]
+
+
 def _unlink(folder: Path) -> None:
+    remove_checkpoints(folder)
     for name in (WEIGHTS, METRICS, EVALUATION, *_PICTURES, CONFIG):
         (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    lock = folder / _LOCK
-    if lock.exists() and writer(folder) is None:
-        lock.unlink(missing_ok=True)
+    """Let no other process write into the folder; the system lifts the lock of one that was killed."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / _LOCK, timeout=0)
     try:
-        with named(lock), lock.open("x") as file:
-            file.write(str(os.getpid()))
-    except FileExistsError:
+        with named(folder / _LOCK):
+            lock.acquire()
+            (folder / _LOCK).write_text(str(os.getpid()))
+    except Timeout:
         raise ConfigError(
-            f"folder: process {writer(folder)} is writing a run into {folder}; wait for it, or name another folder"
-            f" (if that is no run of yours, remove {lock})"
+            f"folder: process {_said(folder)} is writing a run into {folder}; wait for it, or name another folder"
         ) from None
-    except OSError:
-        lock.unlink(missing_ok=True)
-        raise
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        # While it is still held, so that nobody else's is removed.
+        (folder / _LOCK).unlink(missing_ok=True)
+        lock.release()

@@ -57,15 +57,13 @@ class _Batch:
 def draw_coupling(run: Run, dataset: Dataset, path: Path) -> Path:
     """Draw the largest coupling of the run's loss and its pair weights on one batch of views."""
     batch = _batch(run, dataset)
-    _, projections = run.model(torch.cat(batch.views))
-    views = projections.float().chunk(len(batch.views))
-    loss = run.config.loss.build()
-    plans = {name: coupling.plan() for name, coupling in loss.coupling(*views).items()}
+    views = run.model(torch.cat(batch.views)).projections.float().chunk(len(batch.views))
+    plans = {name: coupling.plan() for name, coupling in run.loss.coupling(*views).items()}
     # CACR's attraction is one column; the plan over negatives is what there is to see.
     name = max(plans, key=lambda key: plans[key].numel())
     coupling_picture(
         plans[name],
-        loss.pair_weights(*views),
+        run.loss.pair_weights(*views),
         path,
         labels=batch.repeated(),
         images=torch.cat(batch.views),

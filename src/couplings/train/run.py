@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -11,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from couplings.train.checkpoint import load_weights, read_json
+from couplings.losses import Loss
+from couplings.train.checkpoint import fill, load_weights, newest_checkpoint, read_json
 from couplings.train.config import RunConfig
 from couplings.train.data import Dataset, to_float, to_images
-from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, projector
+from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, head
 from couplings.train.errors import DataError
 from couplings.train.folder import CONFIG, METRICS, WEIGHTS
 from couplings.train.neighbours import leave_one_out_accuracy
 
-__all__ = ["Run", "build_model", "describe_run"]
+__all__ = ["Run", "build_model", "describe_run", "weight_parts"]
 
 PACKAGES = ("couplings", "torch", "torchvision", "lightning-fabric", "scikit-learn")
 
@@ -35,6 +37,7 @@ class Run:
             ``evaluation.json``.
         config: all settings.
         model: encoder and projector, in eval mode.
+        loss: with what it has learnt (a temperature).
         step: steps that the weights have seen.
         shape: of the images.
         dataset: the images it was trained on, if they are still in memory.
@@ -43,13 +46,14 @@ class Run:
     folder: Path
     config: RunConfig
     model: Model
+    loss: Loss
     step: int
     shape: ImageShape
     dataset: Dataset | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, folder: Path | str) -> Run:
-        """Read a run folder.
+        """Read a run folder: its weights, or its newest checkpoint where it is not finished.
 
         Raises:
             DataError: a file is missing or damaged.
@@ -62,9 +66,9 @@ class Run:
             config, shape = RunConfig(**saved["config"]), ImageShape(*saved["image_shape"])
         except (KeyError, TypeError) as error:
             raise DataError(f"{place / CONFIG} was not written by couplings ({error!r})") from None
-        model = build_model(config, shape)
-        step = load_weights(place / WEIGHTS, model)
-        return cls(place, config, model.eval(), step, shape)
+        model, loss = build_model(config, shape), config.loss.build()
+        step = _load(place, model, loss)
+        return cls(place, config, model.eval(), loss, step, shape)
 
     @property
     def encoder(self) -> Encoder:
@@ -113,10 +117,25 @@ class Run:
         return Path(path)
 
 
+def _load(folder: Path, model: Model, loss: Loss) -> int:
+    weights = folder / WEIGHTS
+    if weights.is_file() or (checkpoint := newest_checkpoint(folder)) is None:
+        return load_weights(weights, weight_parts(model, loss))
+    fill(folder, {"model.": model, "loss.": loss}, checkpoint.tensors)
+    return checkpoint.step
+
+
+def weight_parts(model: Model, loss: Loss) -> dict[str, nn.Module]:
+    """What the file of weights holds, by prefix."""
+    return {"": model, "loss.": loss}
+
+
 def build_model(config: RunConfig, shape: ImageShape) -> Model:
-    """The encoder and projector of a config, with random weights from torch's global generator."""
+    """The network of a config, with random weights from torch's global generator."""
     encoder = build_encoder(config.encoder.name, shape, dict(config.encoder.params))
-    return Model(encoder, projector(encoder.dim, config.projector.hidden, config.projector.dim))
+    size, predictor = config.projector.dim, config.predictor
+    projector = head(encoder.dim, config.projector.hidden, size)
+    return Model(encoder, projector, None if predictor is None else head(size, predictor.hidden, size))
 
 
 @torch.no_grad()
@@ -137,9 +156,23 @@ def fastest_device() -> torch.device:
     return Fabric(accelerator="auto", devices=1).device
 
 
-def describe_run(config: RunConfig, shape: ImageShape) -> dict[str, Any]:
-    """What ``config.json`` holds: enough to build the model again."""
-    return {"config": config.model_dump(mode="json"), "image_shape": list(shape), "versions": _versions()}
+def describe_run(config: RunConfig, data: Dataset) -> dict[str, Any]:
+    """What ``config.json`` holds: enough to build the model again, and to tell other images."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "image_shape": list(data.shape),
+        "images": {"count": len(data.train_images), "checksum": _checksum(data.train_images)},
+        "versions": _versions(),
+    }
+
+
+_LOOKED_AT = 2000
+
+
+def _checksum(images: Tensor) -> str:
+    """Of some of the images, evenly chosen."""
+    some = images[:: max(1, len(images) // _LOOKED_AT)].contiguous()
+    return f"{zlib.crc32(some.numpy().data):08x}"
 
 
 def _versions() -> Mapping[str, str]:

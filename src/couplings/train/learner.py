@@ -1,0 +1,188 @@
+"""From the views of a step to the value of its loss: the network, what it is compared with, and the loss."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from couplings.losses import Loss, Sides
+from couplings.queue import KeyQueue
+from couplings.train.config import MomentumConfig, RunConfig
+from couplings.train.encoders import Embedded, Model
+from couplings.two_pass import TwoPass
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Learner", "Outcome", "Seen", "build_learner"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the network sees of a step.
+
+    Attributes:
+        views: of the samples, (n, c, h, w) each, the local ones last.
+        negatives: images of the negatives, (m, c, h, w); None where the batch has them.
+        chosen: which of these are each sample's, (n, k).
+        sides: what the loss takes beside the views.
+        ids: which image each sample is, (n,).
+    """
+
+    views: tuple[Tensor, ...]
+    negatives: Tensor | None
+    chosen: Tensor | None
+    sides: Sides
+    ids: Tensor
+
+
+class Outcome(NamedTuple):
+    """The loss of a step, and where its global views lie."""
+
+    value: Tensor
+    features: tuple[Tensor, ...]
+    projections: tuple[Tensor, ...]
+
+    def detach(self) -> Outcome:
+        """The same as constants."""
+        parts = (tuple(tensor.detach() for tensor in views) for views in (self.features, self.projections))
+        return Outcome(self.value.detach(), *parts)
+
+
+@dataclass
+class Learner:
+    """A network in training.
+
+    Every view is compared with all others in one call of the loss. With a predictor or a momentum encoder it is
+    compared with the other global views as constants, one call a view, and the mean of these calls is the value: the
+    asymmetry of BYOL, SimSiam and MoCo.
+
+    Attributes:
+        model: Fabric's wrapper of the network.
+        autocast: the precision of the run, for what Fabric does not wrap.
+        slow: its momentum copy.
+        queue: the last projections of the slow copy.
+    """
+
+    config: RunConfig
+    model: Any
+    loss: Loss
+    autocast: Callable[[], AbstractContextManager[None]]
+    slow: Model | None = None
+    queue: KeyQueue | None = None
+    _waiting: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        apart = partial(_apart, self.model)
+        micro_batch = self.config.micro_batch
+        self._encode: Callable[..., Any] = apart if micro_batch is None else TwoPass(apart, micro_batch)
+
+    @property
+    def asymmetric(self) -> bool:
+        """Whether views are compared with constants."""
+        return self.config.momentum is not None or self.config.predictor is not None
+
+    def outcome(self, seen: Seen) -> Outcome:
+        """The loss of what is seen."""
+        # The slow copy, where there is one, gives the negatives too.
+        extra = () if seen.negatives is None or self.slow is not None else (seen.negatives,)
+        embedded = self._embed([*seen.views, *extra])
+        views, negatives = embedded[: len(seen.views)], [each.projections for each in embedded[len(seen.views) :]]
+        if self.asymmetric:
+            value = self._against_constants(seen, views, negatives)
+        else:
+            value = self.loss(*(view.projections for view in views), **self._sides(seen, negatives))
+        shown = views[: self.config.views.count]
+        return Outcome(value, tuple(view.features for view in shown), tuple(view.projections for view in shown))
+
+    def follow(self, step: int) -> None:
+        """After the optimiser's step: the slow copy follows, the queue takes the keys of the step."""
+        if self.slow is not None and self.config.momentum is not None:
+            share = 1 - decay(self.config.momentum, step, self.config.steps)
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.slow.parameters()), list(self.model.module.parameters()), share)
+        if self.queue is not None and self._waiting is not None:
+            self.queue.enqueue(*self._waiting)
+            self._waiting = None
+
+    def _embed(self, batches: Sequence[Tensor]) -> list[Embedded]:
+        """All images of one size in one forward, so that they share their batch statistics; in two passes of one
+        length too.
+        """
+        found: dict[int, Embedded] = {}
+        for places in _alike(batches, by_length=self.config.micro_batch is not None):
+            found |= dict(zip(places, self._encode(*(batches[place] for place in places)), strict=True))
+        return [found[place] for place in range(len(batches))]
+
+    def _against_constants(self, seen: Seen, views: Sequence[Embedded], negatives: Sequence[Tensor]) -> Tensor:
+        if self.slow is None:
+            keys = [view.projections.detach() for view in views[: self.config.views.count]]
+            negatives = [each.detach() for each in negatives]
+        else:
+            keys, negatives = self._of_the_slow(seen, self.slow)
+        sides = self._sides(seen, negatives)
+        if self.queue is not None:
+            self._waiting = torch.cat(keys), seen.ids.repeat(len(keys))
+        others = [[key for b, key in enumerate(keys) if b != a] for a in range(len(views))]
+        terms = [self.loss(view.predictions, *rest, **sides) for view, rest in zip(views, others, strict=True)]
+        return torch.stack(terms).mean()
+
+    @torch.no_grad()
+    def _of_the_slow(self, seen: Seen, slow: Model) -> tuple[list[Tensor], list[Tensor]]:
+        """Projections of the global views and of the negatives."""
+        count = self.config.views.count
+        batches = [*seen.views[:count], *([] if seen.negatives is None else [seen.negatives])]
+        images = torch.cat(batches).to(next(slow.parameters()).dtype)
+        size = len(images) if self.config.micro_batch is None else self.config.micro_batch * count
+        with self.autocast():
+            projections = torch.cat([slow(chunk).projections for chunk in images.split(size)])
+        parts = projections.split([len(batch) for batch in batches])
+        return list(parts[:count]), list(parts[count:])
+
+    def _sides(self, seen: Seen, negatives: Sequence[Tensor]) -> Sides:
+        sides = seen.sides.copy()
+        if seen.chosen is not None:
+            sides["negatives"] = negatives[0][seen.chosen]
+        if self.queue is not None and len(self.queue):
+            sides |= {"keys": self.queue.keys, "ids": seen.ids, "key_ids": self.queue.ids}
+        return sides
+
+
+def build_learner(config: RunConfig, fabric: Fabric, model: Any, loss: Loss) -> Learner:
+    """The learner of a config around a network that Fabric has set up."""
+    momentum = config.momentum
+    if momentum is None:
+        return Learner(config, model, loss, fabric.autocast)
+    slow = None if momentum.decay == 0 else copy.deepcopy(model.module).requires_grad_(False)
+    queue = KeyQueue(momentum.queue, config.projector.dim).to(fabric.device) if momentum.queue else None
+    return Learner(config, model, loss, fabric.autocast, slow, queue)
+
+
+def decay(config: MomentumConfig, step: int, steps: int) -> float:
+    """How much of the slow copy stays after a step, from 0."""
+    if not config.rise:
+        return config.decay
+    return 1 - (1 - config.decay) * (math.cos(math.pi * step / steps) + 1) / 2
+
+
+def _apart(model: Any, *batches: Tensor) -> tuple[Embedded, ...]:
+    """Several batches through one forward."""
+    whole = model(torch.cat(batches))
+    parts = (tensor.split([len(batch) for batch in batches]) for tensor in whole)
+    return tuple(Embedded(*part) for part in zip(*parts, strict=True))
+
+
+def _alike(batches: Sequence[Tensor], by_length: bool) -> Iterator[list[int]]:
+    """Places of the batches of one image size."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, batch in enumerate(batches):
+        groups.setdefault(tuple(batch.shape if by_length else batch.shape[1:]), []).append(place)
+    yield from groups.values()

@@ -1,0 +1,84 @@
+"""One run on several devices: who computes what, and who writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+from torch import nn
+
+from couplings.train.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["first_process", "hidden_statistics", "opened_fabric", "part_of", "synchronised"]
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def first_process() -> bool:
+    """Whether this process is the one that writes and speaks; known before the others are there."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+@contextmanager
+def opened_fabric(precision: str, devices: int) -> Iterator[Fabric]:
+    """Fabric on that many devices of this machine, or on those that torchrun has started processes for.
+
+    With more than one and without torchrun the command that is running is started again for each further device.
+
+    Raises:
+        ConfigError: fewer devices are here.
+    """
+    from lightning_fabric import Fabric
+
+    here, nodes = _started_by_torchrun() or (devices, 1)
+    strategy = "ddp" if here * nodes > 1 else "auto"
+    try:
+        fabric = Fabric(accelerator="auto", devices=here, num_nodes=nodes, precision=precision, strategy=strategy)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"devices: {here} cannot be used here ({error})") from None
+    fabric.launch()
+    try:
+        yield fabric
+    finally:
+        # What comes after training happens in one process, and its losses must not wait for others.
+        if here * nodes > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _started_by_torchrun() -> tuple[int, int] | None:
+    """Processes of a machine, and machines."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    return here, int(os.environ["WORLD_SIZE"]) // here
+
+
+def part_of(n: int, fabric: Fabric) -> slice:
+    """The samples of this process, of n; as equal as can be."""
+    rank, several = fabric.global_rank, fabric.world_size
+    return slice(n * rank // several, n * (rank + 1) // several)
+
+
+def synchronised(model: nn.Module, fabric: Fabric) -> nn.Module:
+    """The model with batch statistics taken over all processes, where torch can: on accelerators."""
+    if fabric.world_size == 1 or fabric.device.type == "cpu":
+        return model
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def hidden_statistics(model: nn.Module, fabric: Fabric) -> str | None:
+    """A warning if each process has batch statistics of its own."""
+    norms = [part for part in model.modules() if isinstance(part, _NORMS)]
+    if fabric.world_size == 1 or not norms:
+        return None
+    return (
+        f"The network holds {len(norms)} batch norms, which torch synchronises on GPUs only: each of the"
+        f" {fabric.world_size} processes takes the statistics of its own samples, so weights differ from those of one"
+        " process. Group or layer norm (timm:NAME) does not depend on it."
+    )
