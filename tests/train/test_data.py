@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from couplings.train import DataConfig, DataError, Dataset, from_arrays, load
-from couplings.train.data import batches, to_images
+from couplings.train import ConfigError, DataConfig, DataError, Dataset, from_arrays, load
+from couplings.train.data import batches, held_out, to_images
+from couplings.train.imbalance import SHARES, imbalanced
 
 
 @pytest.mark.parametrize("shape", [(5, 6, 7), (5, 1, 6, 7), (5, 6, 7, 1)])
@@ -132,3 +135,78 @@ def test_batches_are_seeded_permutations_without_the_incomplete_rest() -> None:
     assert not torch.equal(epochs(0), epochs(1))
     for epoch in epochs(0).reshape(3, 8):
         assert len(epoch.unique()) == 8
+
+
+def test_minus_one_stays_unlabelled_whatever_the_other_numbers() -> None:
+    zeros = np.zeros((5, 8, 8))
+    data = from_arrays(zeros, [7, -1, 3, 7, -1], zeros, [-1, 3, 3, 9, 7])
+    assert data.classes == ("3", "7", "9")
+    assert data.train_labels is not None
+    assert data.test_labels is not None
+    assert data.train_labels.tolist() == [1, -1, 0, 1, -1]
+    assert data.test_labels.tolist() == [-1, 0, 0, 2, 1]
+
+
+def test_only_labelled_images_are_held_out() -> None:
+    labels = np.where(np.arange(40) < 30, -1, np.arange(40) % 2)
+    data = from_arrays(
+        np.arange(40, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2), labels, test_fraction=0.4
+    )
+    assert data.test_labels is not None
+    assert data.train_labels is not None
+    assert data.test_labels.bincount().tolist() == [2, 2]
+    assert (data.train_labels < 0).sum() == 30
+    assert len(torch.cat([data.train_images, data.test_images]).unique()) == 40
+
+
+@pytest.fixture
+def marked() -> Dataset:
+    """40 images whose pixels tell their class (in fives), their domain (in threes) and themselves."""
+    rows = np.arange(40, dtype=np.uint8)
+    images = rows[:, None, None].repeat(8, 1).repeat(8, 2)
+    return from_arrays(images, rows % 5, images[:9], rows[:9] % 5, domains=rows % 3, test_domains=rows[:9] % 3)
+
+
+def _assert_together(images: torch.Tensor, labels: torch.Tensor | None, domains: torch.Tensor | None) -> None:
+    rows = images[:, 0, 0, 0].long()
+    assert labels is not None
+    assert domains is not None
+    assert torch.equal(labels, rows % 5)
+    assert torch.equal(domains, rows % 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data,
+        lambda data: data.limited(17, seed=3),
+        lambda data: data.resized(6),
+        lambda data: data.keeping(torch.tensor([31, 2, 5])),
+        lambda data: held_out(data, 10),
+        lambda data: imbalanced(data, SHARES["linear"]),
+    ],
+    ids=["none", "limited", "resized", "keeping", "held_out", "imbalanced"],
+)
+def test_images_labels_and_domains_stay_together(marked: Dataset, change: Callable[[Dataset], Dataset]) -> None:
+    data = change(marked)
+    _assert_together(data.train_images, data.train_labels, data.train_domains)
+    _assert_together(data.test_images, data.test_labels, data.test_domains)
+    assert data.domain_names == ("0", "1", "2")
+
+
+def test_domains_are_words_or_numbers_one_an_image() -> None:
+    zeros = np.zeros((4, 8, 8))
+    data = from_arrays(zeros, domains=["photo", "art", "art", "photo"])
+    assert data.domain_names == ("art", "photo")
+    assert data.train_domains is not None
+    assert data.train_domains.tolist() == [1, 0, 0, 1]
+    with pytest.raises(DataError, match="4 training images but 3 training domains"):
+        from_arrays(zeros, domains=[0, 1, 1])
+    with pytest.raises(DataError, match=r"domains must be .* got float64.*domains\.astype\(int\)"):
+        from_arrays(zeros, domains=np.linspace(0, 1, 4))
+
+
+@pytest.mark.parametrize("key", ["size", "limit", "imbalance"])
+def test_what_would_not_be_done_to_arrays_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: 'arrays' are taken as they come"):
+        DataConfig(**{"name": "arrays", key: "linear" if key == "imbalance" else 8})

@@ -59,6 +59,9 @@ class DataConfig(Settings):
             raise ValueError(f"test_fraction: '{self.name}' has its own test images; leave it out")
         if self.domains and self.name != "images":
             raise ValueError(f"domains: '{self.name}' has no folders of domains; leave data.domains out")
+        given = [key for key in ("size", "limit", "imbalance") if getattr(self, key) is not None]
+        if self.name == "arrays" and given:
+            raise ValueError(f"{given[0]}: 'arrays' are taken as they come; change the images, and leave it out")
         return self
 
 
