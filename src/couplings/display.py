@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from couplings.errors import CouplingWarning
+from couplings.rank import first_process
 
 if TYPE_CHECKING:
     from couplings.train.records import Plan, StepRecord
 
-console = Console(highlight=False)
+console = Console(highlight=False, quiet=not first_process())
 # Where no bar can be drawn (a log file), so many lines stand for it.
 _LINES = 4
 

@@ -10,7 +10,10 @@ from cyclopts import App, Parameter
 
 from couplings import __version__
 from couplings.cli.compare import compare
+from couplings.cli.export import embed, export
 from couplings.cli.options import Whole
+from couplings.cli.runs import runs
+from couplings.cli.viewers import Viewer
 from couplings.display import say
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
+app.command(runs)
+app.command(export)
+app.command(embed)
 
 
 @Parameter(name="*")
@@ -34,8 +40,8 @@ class TrainOptions:
     """Options of `couplings train`; None leaves a setting to the data set's recipe.
 
     Attributes:
-        data: digits (needs no files), fashion-mnist, cifar10, cifar100, stl10, svhn, images (a folder of image
-            files) or npz (a file of arrays).
+        data: digits (needs no files; the default), fashion-mnist, cifar10, cifar100, stl10, svhn, images (a folder
+            of image files) or npz (a file of arrays).
         data_folder: The folder of the data set's files; for npz the file.
         download: Fetch the data set's files into the data folder if they are missing.
         loss: infonce, supcon, hcl-ot, gca-uot, alpha-cl-direct, cacr, ...; `couplings losses` lists all.
@@ -47,12 +53,14 @@ class TrainOptions:
         precision: 32-true, bf16-mixed, 16-mixed or 64-true.
         limit: Train on a seeded subset of that many images.
         seed: Seed of weights, batches and views.
+        devices: Processes that share each batch, one a device (or core); or start the command with torchrun.
         overwrite: Replace a run that lies in the output folder.
+        log: Show the curves in tensorboard (files in the run's folder), wandb or trackio too; repeatable.
         set_: Any setting by its dotted key, as in `--set loss.reg=0.5 --set optimiser.lr=1e-3`; repeatable. A run's
             config.json lists all keys.
     """
 
-    data: str = "digits"
+    data: str | None = None
     data_folder: Path | None = None
     download: Annotated[bool, Parameter(negative=())] = False
     loss: str | None = None
@@ -64,7 +72,9 @@ class TrainOptions:
     precision: str | None = None
     limit: Whole | None = None
     seed: Whole | None = None
+    devices: Whole = 1
     overwrite: Annotated[bool, Parameter(negative=())] = False
+    log: Annotated[list[Viewer] | None, Parameter(negative=())] = None
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None
 
     def settings(self) -> list[Setting]:
@@ -94,15 +104,21 @@ _DEFAULTS = TrainOptions()
 
 
 @app.command
-def train(options: TrainOptions = _DEFAULTS) -> None:
+def train(recipe: Path | None = None, /, options: TrainOptions = _DEFAULTS) -> None:
     """Train an encoder without labels, then measure it beside raw pixels and an untrained encoder.
 
-    Every data set comes with a recipe; the options change it.
-    """
-    say(f"couplings {__version__}: training on {options.data}. Ctrl-C stops and keeps the weights so far.")
-    from couplings.cli.commands import train_command
+    Every data set comes with settings of its own, a recipe names all of its own; the options change them. The same
+    command continues a run that was stopped, by whatever, and ends with the same weights.
 
-    train_command(options.data, options.settings(), options.output, options.overwrite)
+    Args:
+        recipe: A YAML file of settings, such as those in recipes/, in place of --data.
+        options: See below.
+    """
+    what = recipe or options.data or "digits"
+    say(f"couplings {__version__}: training on {what}. Ctrl-C stops; the same command goes on.")
+    from couplings.cli.training import train_command
+
+    train_command(recipe, options)
 
 
 @app.command
@@ -135,7 +151,7 @@ def losses(name: str | None = None, /) -> None:
 
 
 @app.command
-def demo(*, output: Path = Path("runs/demo"), seeds: Whole = 2, steps: Whole | None = None) -> None:
+def demo(*, output: Path = Path("runs/demo"), seeds: Whole = 2, steps: Whole | None = None) -> int:
     """Train with six losses on real images of digits and compare them; about two minutes on two cores.
 
     Args:
@@ -144,9 +160,9 @@ def demo(*, output: Path = Path("runs/demo"), seeds: Whole = 2, steps: Whole | N
         steps: Training steps a run [default: the recipe's].
     """
     say(f"couplings {__version__}: comparing six losses on handwritten digits.")
-    from couplings.cli.commands import demo_command
+    from couplings.cli.comparing import demo_command
 
-    demo_command(output, seeds, steps)
+    return demo_command(output, seeds, steps)
 
 
 @app.command

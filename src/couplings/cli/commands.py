@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from couplings.cli.settings import Setting, again, merged
-from couplings.display import TrainingDisplay, bar, say
+from couplings.display import say
+from couplings.train.checkpoint import read_json
 from couplings.train.config import RunConfig, with_overrides
 from couplings.train.data import Dataset
 from couplings.train.errors import DataError
 from couplings.train.evaluate import Evaluation, evaluate
-from couplings.train.loop import train
-from couplings.train.presets import preset
+from couplings.train.folder import EVALUATION
 from couplings.train.run import Run
 from couplings.train.sources import load
-
-
-def train_command(data: str, settings: Sequence[Setting], output: Path | None, overwrite: bool) -> None:
-    """Train, draw, measure and sum up."""
-    config = with_overrides(preset(data), merged(settings))
-    dataset = _images(config)
-    with TrainingDisplay() as display:
-        run = train(config, output or _default_folder(config), display, dataset, overwrite=overwrite)
-    _measure(run, dataset)
-    say(f"Compare: {again(data, settings, 'infonce' if config.loss.name == 'hcl-ot' else 'hcl-ot')}")
 
 
 def evaluate_command(folder: Path, data_folder: Path | None) -> None:
@@ -35,31 +24,11 @@ def evaluate_command(folder: Path, data_folder: Path | None) -> None:
     if not run.finished:
         say(f"This run was stopped after {run.step} of {run.config.steps} steps.")
     moved = {} if data_folder is None else {"data.folder": data_folder}
-    _measure(run, _images(with_overrides(run.config, moved)))
+    measure(run, images_of(with_overrides(run.config, moved)))
 
 
-def demo_command(output: Path, seeds: int, steps: int | None) -> None:
-    """Compare the six losses on digits."""
-    from couplings.demo import Demo
-
-    demo = Demo.plan(output, seeds, steps)
-    say(demo.describe())
-    with _said_on_stop(lambda: _left(demo.runs)), bar(demo.total_steps, "training") as progress:
-        result = demo.run(progress.update, say)
-    from couplings.cli.closing import close_demo
-
-    close_demo(result)
-
-
-def _left(runs: Path) -> str:
-    return f"stopped; the finished runs are in {runs}" if runs.is_dir() else "stopped; no run was finished"
-
-
-def _default_folder(config: RunConfig) -> Path:
-    return Path("runs") / f"{config.data.name}-{config.loss.name}-seed{config.seed}"
-
-
-def _images(config: RunConfig) -> Dataset:
+def images_of(config: RunConfig) -> Dataset:
+    """Load the images of a config and say what they are."""
     dataset = load(config.data)
     channels, height, width = dataset.shape
     say(
@@ -69,13 +38,27 @@ def _images(config: RunConfig) -> Dataset:
     return dataset
 
 
-def _measure(run: Run, dataset: Dataset) -> None:
+def measure_once(run: Run, dataset: Dataset) -> None:
+    """Measure a run, or show what was measured before."""
+    from couplings.cli.closing import close_run
+    from couplings.train.pictures import COUPLING, CURVES
+
+    known, pictures = run.folder / EVALUATION, [run.folder / name for name in (CURVES, COUPLING)]
+    if known.is_file() and all(path.is_file() for path in pictures):
+        say(f"It is measured, too; couplings evaluate {shlex.quote(str(run.folder))} measures again.")
+        close_run(run, Evaluation.from_json(read_json(known)), pictures)
+    else:
+        measure(run, dataset)
+
+
+def measure(run: Run, dataset: Dataset) -> None:
+    """Draw, measure and sum up."""
+    from couplings.cli.closing import close_run
+    from couplings.train.pictures import draw_run
+
     say("Measuring frozen features and drawing: a few seconds.")
     rest = f"couplings evaluate {shlex.quote(str(run.folder))}"
     with _said_on_stop(lambda: f"stopped while measuring; the weights are saved, and '{rest}' continues"):
-        from couplings.cli.closing import close_run
-        from couplings.train.pictures import draw_run
-
         pictures = draw_run(run, dataset)
         close_run(run, _evaluation(run, dataset), pictures)
 

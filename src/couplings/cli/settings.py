@@ -80,7 +80,10 @@ def merged(settings: Sequence[Setting]) -> dict[str, Any]:
     return {setting.key: setting.value for setting in settings}
 
 
-def again(data: str, settings: Sequence[Setting], loss: str) -> str:
-    """The command of the same run with another loss; parameters of the old loss and the download are left out."""
+def again(base: str, settings: Sequence[Setting], loss: str) -> str:
+    """The command of the same run with another loss; parameters of the old loss and the download are left out.
+
+    ``base`` names the recipe or the data set.
+    """
     kept = [setting.words for setting in settings if not _full(setting.key).startswith(("loss.", "data.download"))]
-    return " ".join([f"couplings train --data {data} --loss {loss}", *kept])
+    return " ".join([f"couplings train {base} --loss {loss}", *kept])

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from couplings.rank import first_process
 from couplings.train.checkpoint import (
     Checkpoint,
     append_line,
@@ -26,7 +27,7 @@ from couplings.train.data import Dataset
 from couplings.train.errors import Interrupted
 from couplings.train.fits import check_fits
 from couplings.train.folder import METRICS, WEIGHTS, run_folder
-from couplings.train.processes import first_process, hidden_statistics, opened_fabric
+from couplings.train.processes import hidden_statistics, opened_fabric
 from couplings.train.records import Observer, Plan, Silent, StepRecord
 from couplings.train.run import Run, describe_run, weight_parts
 from couplings.train.sources import load

@@ -15,14 +15,9 @@ from couplings.train.errors import ConfigError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["first_process", "hidden_statistics", "opened_fabric", "part_of", "synchronised"]
+__all__ = ["hidden_statistics", "opened_fabric", "part_of", "synchronised"]
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-def first_process() -> bool:
-    """Whether this process is the one that writes and speaks; known before the others are there."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 @contextmanager
