@@ -22,7 +22,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into .venv: a few minutes, most of them for torch."
 	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
-	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --constraint constraints.txt --editable '.[train,report,theory,dev]'
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --constraint constraints.txt --editable '.[train,report,export,parquet,tensorboard,theory,dev]'
 	@touch $@
 
 clean:
