@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from couplings import CouplingWarning, cli
-from couplings.demo import Demo
+from couplings.compare import Comparison
 from couplings.display import bar, duration, short_warnings
 
 TINY = (
@@ -182,12 +182,12 @@ def test_ctrl_c_while_measuring_says_what_continues(
 def test_ctrl_c_in_the_demo_says_what_is_left(
     finished: bool, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def impatient(demo: Demo, *_: object) -> None:
+    def impatient(comparison: Comparison, *_: object) -> None:
         if finished:
-            demo.runs.mkdir(parents=True)
+            comparison.runs.mkdir(parents=True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Demo, "run", impatient)
+    monkeypatch.setattr("couplings.cli.comparing.demo", impatient)
     assert cli.main(["demo", "--output", "mine"]) == 130
     assert said in capsys.readouterr().err
 
@@ -250,7 +250,7 @@ def test_duration(seconds: float, text: str) -> None:
             "couplings.cli",
             "couplings.cli.settings",
             "couplings.display",
-            "couplings.demo.plan",
+            "couplings.compare.demo",
             "couplings.report.comparison",
         ),
         *("couplings.report.coupling", "couplings.report.curves", "couplings.report.embedding"),

@@ -1,64 +1,41 @@
-"""The demo: jobs side by side, the table they make, the files they leave."""
+"""The demo: a comparison of six losses on digits, the table it makes, the files it leaves."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from couplings.demo import Demo, DemoResult
-from couplings.demo.result import Trained
-from couplings.demo.workers import Tick, open_workers
-from couplings.train import ConfigError, Evaluation, Probe, with_overrides
+from couplings.compare import Comparison, Outcome, Watcher
+from couplings.compare.demo import DemoResult, demo, demo_plan
+from couplings.train import Evaluation, Probe, with_overrides
 
-TINY = {
-    "data.limit": 200,
-    "batch_size": 32,
-    "evaluation.draws": 1,
-    "evaluation.probe_limit": 100,
-}
+TINY = {"data.limit": 200, "batch_size": 32, "evaluation.draws": 1, "evaluation.probe_limit": 100}
 
 
-def job(value: int, tick: Tick) -> tuple[int, str | None]:
-    tick(value)
-    if value < 0:
-        raise ConfigError(f"value: {value}")
-    return 2 * value, os.environ.get("OMP_NUM_THREADS")
-
-
-def test_workers_keep_the_order_and_count_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    seen: list[int] = []
-    with open_workers(2, jobs=4) as workers:
-        assert workers.run(job, [3, 1, 2, 5], seen.append) == [(6, "1"), (2, "1"), (4, "1"), (10, "1")]
-    assert seen[-1] == 11
-    assert seen == sorted(seen)
-    assert os.environ["OMP_NUM_THREADS"] == "7"
-    assert not multiprocessing.active_children()
-
-
-def test_a_failed_job_stops_the_others() -> None:
-    with pytest.raises(ConfigError, match="value: -1"), open_workers(1, jobs=3) as workers:
-        workers.run(job, [1, -1, 2], lambda _: None)
-    assert not multiprocessing.active_children()
+def tiny(comparison: Comparison, *losses: str) -> Comparison:
+    """Only some of the losses, with little to do."""
+    trials = [
+        replace(trial, config=with_overrides(trial.config, TINY))
+        for trial in comparison.trials
+        if trial.variant.name in losses
+    ]
+    variants = tuple(variant for variant in comparison.variants if variant.name in losses)
+    return replace(comparison, trials=tuple(trials), variants=variants, workers=min(2, len(trials)))
 
 
 def result(folder: Path, few: dict[str, tuple[float, float]]) -> DemoResult:
-    def evaluation(accuracy: float, rank: float) -> Evaluation:
+    def evaluation(accuracy: float) -> Evaluation:
         probe = Probe(0.9, 0.9, accuracy, 0.01)
         pixels, untrained = Probe(0.9, 0.9, 0.7, 0.0), Probe(0.8, 0.8, 0.6, 0.0)
-        return Evaluation(probe, pixels, untrained, 0.1, -2.0, rank, 128, 1.0)
+        return Evaluation(probe, pixels, untrained, 0.1, -2.0, 40.0 - 35 * (accuracy < 0.6), 128, 1.0)
 
-    runs = [
-        Trained(loss, seed, folder / loss, evaluation(accuracy, 40.0 - 35 * (accuracy < 0.6)))
-        for loss, accuracies in few.items()
-        for seed, accuracy in enumerate(accuracies)
-    ]
-    return DemoResult(folder, tuple(runs), seconds=1.0)
+    comparison = tiny(demo_plan(folder), *few)
+    made = [Outcome(trial, evaluation(few[trial.variant.name][trial.seed])) for trial in comparison.trials]
+    return DemoResult(comparison, tuple(made), seconds=1.0)
 
 
 def test_the_table_marks_what_is_not_above_the_untrained_encoder(tmp_path: Path) -> None:
@@ -76,40 +53,51 @@ def test_the_table_says_so_if_all_are_above(tmp_path: Path) -> None:
 
 
 def test_the_plan_has_six_losses_and_their_seeds(tmp_path: Path) -> None:
-    demo = Demo.plan(tmp_path / "demo", seeds=2)
-    assert len(demo.configs) == 12
-    assert len({(config.loss.name, config.seed) for config in demo.configs}) == 12
+    comparison = demo_plan(tmp_path / "demo", seeds=2)
+    assert len(comparison.trials) == 12
+    assert len({(trial.config.loss.name, trial.seed) for trial in comparison.trials}) == 12
     assert not (tmp_path / "demo").exists()
 
 
-def test_a_stopped_demo_leaves_no_half_runs(tmp_path: Path) -> None:
-    demo = Demo.plan(tmp_path / "demo", seeds=1, steps=100_000)
-    demo = replace(demo, configs=(with_overrides(demo.configs[0], TINY),), workers=1)
-
-    def stop_after_a_step(done: int, note: str) -> None:
-        if done:
+class Impatient(Watcher):
+    def on_steps(self, steps: int) -> None:
+        if steps:
             raise KeyboardInterrupt
 
+
+def test_a_stopped_demo_leaves_no_half_runs(tmp_path: Path) -> None:
+    comparison = tiny(demo_plan(tmp_path / "demo", seeds=1, steps=100_000), "infonce")
     with pytest.raises(KeyboardInterrupt):
-        demo.run(stop_after_a_step, lambda line: None)
+        demo(comparison, Impatient())
     assert not multiprocessing.active_children()
     assert not list(tmp_path.iterdir())
 
 
+class Listener(Watcher):
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.seconds: float | None = None
+
+    def on_training(self, seconds: float | None) -> None:
+        self.seconds = seconds
+
+    def on_steps(self, steps: int) -> None:
+        self.steps.append(steps)
+
+
 def test_end_to_end(tmp_path: Path) -> None:
-    demo = Demo.plan(tmp_path / "demo", seeds=1, steps=3)
-    short = [config for config in demo.configs if config.loss.name in ("infonce", "hcl-ot")]
-    demo = replace(demo, configs=tuple(with_overrides(config, TINY) for config in short), workers=2)
-    steps, lines = [], []
-    found = demo.run(lambda done, note: steps.append(done), lines.append)
-    assert steps[-1] == demo.total_steps == 6
-    assert "raw pixels" in lines[0]
-    assert "About" in lines[1]
-    assert {path.name for path in demo.folder.iterdir()} == {
+    comparison = tiny(demo_plan(tmp_path / "demo", seeds=1, steps=3), "infonce", "hcl-ot")
+    listener = Listener()
+    found = DemoResult(comparison, tuple(demo(comparison, listener)), seconds=1.0)
+    found.write()
+    assert listener.steps[-1] == comparison.total_steps == 6
+    assert listener.seconds is not None
+    assert {path.name for path in comparison.folder.iterdir()} == {
         *("comparison.md", "comparison.png", "coupling.png", "results.json", "runs")
     }
-    numbers = json.loads((demo.folder / "results.json").read_text())
+    numbers = json.loads((comparison.folder / "results.json").read_text())
     assert [row["name"] for row in numbers["rows"]] == ["raw pixels", "untrained encoder", "infonce", "hcl-ot"]
-    assert numbers["runs"][1]["trained"]["knn"] == found.runs[1].evaluation.trained.knn
-    assert "| hcl-ot" in (demo.folder / "comparison.md").read_text()
-    assert {path.name for path in (demo.folder / "runs").iterdir()} == {"infonce-seed0", "hcl-ot-seed0"}
+    assert found.outcomes[1].evaluation is not None
+    assert numbers["runs"][1]["trained"]["knn"] == found.outcomes[1].evaluation.trained.knn
+    assert "| hcl-ot" in (comparison.folder / "comparison.md").read_text()
+    assert {path.name for path in comparison.runs.iterdir()} == {"digits-infonce-seed0", "digits-hcl-ot-seed0"}

@@ -14,7 +14,7 @@ import couplings._storage
 import couplings.losses
 from couplings import diagnostics
 
-EXTRAS = ("couplings.train", "couplings.report", "couplings.theory", "couplings.cli", "couplings.demo")
+EXTRAS = ("couplings.train", "couplings.report", "couplings.theory", "couplings.cli", "couplings.compare")
 MODULES = sorted(
     name
     for package in (couplings, couplings.losses, couplings._storage)

@@ -1,22 +1,16 @@
-"""A page whose tables are made by the command: what stands between two markers is replaced, the rest is kept."""
+"""A page whose tables are made by `couplings bench`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from couplings.errors import InvalidInput
-from couplings.files import write_bytes
+from couplings import pages
 
-from .result import Report
+from .result import Report, Section
 from .tables import markdown
 
 __all__ = ["check_page", "updated", "write_page"]
-
-_END = "<!-- end -->"
-
-
-def _start(name: str) -> str:
-    return f"<!-- bench: {name} -->"
 
 
 def updated(page: str, report: Report) -> str:
@@ -25,31 +19,31 @@ def updated(page: str, report: Report) -> str:
     Raises:
         InvalidInput: the page has no markers for one of them.
     """
-    for section in report.sections:
-        start = _start(section.name)
-        before, found, rest = page.partition(start)
-        _, ended, after = rest.partition(_END)
-        if not (found and ended):
-            raise InvalidInput(f"the page has no place for {section.name}: add the lines '{start}' and '{_END}'")
-        quick = "Small sizes (`--quick`): no measurement. " if report.quick else ""
-        page = f"{before}{start}\n\n{markdown(section)}\n\n{quick}{report.machine.line}\n\n{_END}{after}"
-    return page
+    return pages.replaced(page, _blocks(report))
 
 
-def check_page(path: Path, names: list[str]) -> None:
+def check_page(path: Path, names: Iterable[str]) -> None:
     """Refuse a page that has no place for these suites, before minutes are spent on them.
 
     Raises:
         InvalidInput: it is missing, or has no markers.
     """
-    if not path.is_file():
-        raise InvalidInput(f"--docs {path}: there is no such page")
-    text = path.read_text()
-    for name in names:
-        if _start(name) not in text:
-            raise InvalidInput(f"--docs {path} has no place for {name}: add the lines '{_start(name)}' and '{_END}'")
+    pages.check_page(path, map(_block, names))
 
 
 def write_page(path: Path, report: Report) -> None:
     """Write the page with its new tables."""
-    write_bytes(path, updated(path.read_text(), report).encode())
+    pages.write_page(path, _blocks(report))
+
+
+def _block(suite: str) -> str:
+    return f"bench: {suite}"
+
+
+def _blocks(report: Report) -> dict[str, str]:
+    return {_block(section.name): _content(section, report) for section in report.sections}
+
+
+def _content(section: Section, report: Report) -> str:
+    quick = "Small sizes (`--quick`): no measurement. " if report.quick else ""
+    return f"{markdown(section)}\n\n{quick}{report.machine.line}"

@@ -14,11 +14,13 @@ from couplings.display import console, duration, say
 from couplings.report import cells, collapsed
 
 if TYPE_CHECKING:
+    from couplings.compare.demo import DemoResult
     from couplings.compare.result import Result
-    from couplings.demo import DemoResult
+    from couplings.compare.tables import Table as ComparisonTable
     from couplings.train.evaluate import Evaluation, Probe
     from couplings.train.run import Run
 
+_FEW_SEEDS = 6
 _HEADINGS = ("test accuracy, %", "kNN", "linear probe", "10 labels a class")
 
 
@@ -77,7 +79,8 @@ def close_demo(result: DemoResult) -> None:
         table.add_row(name, *cells(entry), style="dim" if entry.baseline else None)
     console.print(table)
     say(result.note)
-    say(f"{result.collapse()} {len(result.runs)} runs in {duration(result.seconds)}.")
+    _say_failures(result.table)
+    say(f"{result.collapse()} {len(result.outcomes)} runs in {duration(result.seconds)}.")
     say(f"Written to {result.folder}: {', '.join(_written(result.folder))}.")
     say(f"Look at {result.folder / 'comparison.png'} and {result.folder / 'coupling.png'}.")
     say("Next: couplings train --data fashion-mnist --loss hcl-ot, or your own: couplings train --help")
@@ -87,16 +90,33 @@ def close_comparison(result: Result, written: Sequence[Path]) -> None:
     """Sum up a comparison."""
     for table in result.tables:
         if table.measured:
-            _show(*levels_of(table), table.data)
+            _show(*levels_of(table, brief=True), table.data)
             heading, rows = differences_of(table)
             if rows:
                 _show(heading, rows, "")
             for note in notes_of(table):
                 say(note)
-        for name, message in table.failures().items():
-            say(f"FAILED {name}: {message}")
+        _say_failures(table)
     say(f"{len(result.outcomes)} runs; this command took {duration(result.seconds)}.")
     say(f"Written: {', '.join(str(path) for path in written)}.")
+    pictures = [str(path) for path in written if path.suffix == ".png"]
+    if pictures:
+        say(f"Look at {' and '.join(pictures)}.")
+    say(f"Next: {_next(result)}")
+
+
+def _next(result: Result) -> str:
+    seeds = len(result.comparison.seeds)
+    if result.failed:
+        return "the same command tries the failed runs again; settings of one loss: --losses NAME:key=value."
+    if seeds < _FEW_SEEDS:
+        return f"the same command with --seeds {2 * seeds + 1} keeps what is done and narrows the intervals."
+    return "the same command with more --losses or --seeds keeps what is done and adds the rest."
+
+
+def _say_failures(table: ComparisonTable) -> None:
+    for name, message in table.failures().items():
+        say(f"FAILED {name}: {message}")
 
 
 def _show(heading: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:

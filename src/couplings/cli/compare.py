@@ -24,8 +24,8 @@ class CompareOptions:
     """Options of `couplings compare`.
 
     Attributes:
-        losses: Their names, or all; hcl-ot:reg=0.3,beta=2 gives one its own settings. [default: the recipe's]
-        vary: KEY=VALUE,VALUE,... makes every loss once with each value; repeatable, and then all combinations.
+        losses: Their names, or all; hcl-ot:reg=0.3,beta=2 gives one its own settings. --vary needs none.
+        vary: KEY=VALUE,VALUE,... makes every loss once with each value; repeatable, for all combinations.
         data: Data sets, as for `couplings train`; NAME=FOLDER says where the files of one lie.
         data_folder: The folder of the files, for all data sets that read files.
         seeds: How many, from 0; or the seeds themselves, two or more.
@@ -38,6 +38,8 @@ class CompareOptions:
         output: Folder of the tables, the pictures and the runs.
         workers: Runs at a time, each with one thread [default: the number of cores].
         overwrite: Make those runs anew that are done already.
+        docs: A page in which the block of this comparison is replaced, `<!-- compare: NAME -->` to `<!-- end -->`, with
+            the name of the output folder; its figures go into images beside it.
     """
 
     losses: Words = None
@@ -54,6 +56,7 @@ class CompareOptions:
     output: Path = Path("runs/compare")
     workers: Whole | None = None
     overwrite: Annotated[bool, Parameter(negative=())] = False
+    docs: Path | None = None
 
     def settings(self) -> list[Setting]:
         """The settings that all runs share.
@@ -79,12 +82,16 @@ class CompareOptions:
 _DEFAULTS = CompareOptions()
 
 
-def compare(options: CompareOptions = _DEFAULTS) -> int:
+def compare(*recipes: Path, options: CompareOptions = _DEFAULTS) -> int:
     """Train with several losses, settings, data sets and seeds, and compare what the encoders are worth.
 
     What is done already is left alone: the same command continues a comparison that was stopped.
+
+    Args:
+        recipes: YAML files of settings, such as those in recipes/, in place of --data; a table each.
+        options: See there.
     """
-    say(f"couplings {__version__}: comparing. Ctrl-C stops and keeps the finished runs.")
+    say(f"couplings {__version__}: comparing. Ctrl-C stops; the same command goes on.")
     from couplings.cli.comparing import compare_command
 
-    return compare_command(options)
+    return compare_command(recipes, options)

@@ -5,30 +5,36 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from couplings.cli.compare import CompareOptions
 from couplings.cli.settings import merged, of_word
+from couplings.compare.demo import DemoResult, demo, demo_plan
 from couplings.compare.plan import Comparison, Trial
-from couplings.compare.result import Result
+from couplings.compare.result import Result, block_of
 from couplings.compare.run import Watcher, compare
 from couplings.compare.variants import Variant, losses_named, split_list, variants_of
 from couplings.compare.work import Outcome
 from couplings.display import Bar, bar, duration, say
+from couplings.pages import check_page
 from couplings.train.config import RunConfig, with_overrides
+from couplings.train.config.images import OWN_FILES
 from couplings.train.errors import ConfigError
 from couplings.train.presets import preset
+from couplings.train.recipes import read_recipe
 
 _FAILED = 1
 
 
-def compare_command(options: CompareOptions) -> int:
+def compare_command(recipes: Sequence[Path], options: CompareOptions) -> int:
     """Plan, run, write, sum up; the exit code."""
     start = time.perf_counter()
-    comparison = _planned(options)
+    comparison = _planned(recipes, options)
+    if options.docs is not None:
+        check_page(options.docs, [block_of(comparison)])
     for refused in comparison.refused:
         say(f"{refused.variant} on {refused.data} cannot be run: {refused.message}")
     say(comparison.describe())
@@ -40,16 +46,19 @@ def compare_command(options: CompareOptions) -> int:
         done = f"{display.finished} of {len(comparison.trials)} runs are done"
         raise KeyboardInterrupt(f"stopped; {done}, and the same command continues") from None
     result = Result(comparison, tuple(outcomes), time.perf_counter() - start, shlex.join(["couplings", *sys.argv[1:]]))
+    written = result.write()
+    if options.docs is not None:
+        written += result.write_docs(options.docs)
     from couplings.cli.closing import close_comparison
 
-    close_comparison(result, result.write())
+    close_comparison(result, written)
     return _FAILED if result.failed else 0
 
 
-def _planned(options: CompareOptions) -> Comparison:
+def _planned(recipes: Sequence[Path], options: CompareOptions) -> Comparison:
     return Comparison.plan(
         options.output,
-        _bases(options),
+        _recipes(recipes, options) if recipes else _presets(options),
         _variants(options),
         options.chosen_seeds(),
         shared=merged(options.settings()),
@@ -76,19 +85,33 @@ def _parsed(text: str) -> Any:
     return of_word(f"value={text}").value
 
 
-def _bases(options: CompareOptions) -> dict[str, RunConfig]:
-    """The recipe of each data set, with the folder of its files."""
+def _recipes(paths: Sequence[Path], options: CompareOptions) -> dict[str, RunConfig]:
+    """Recipes by the names of their files."""
+    if options.data or options.data_folder:
+        raise ConfigError("data: a recipe names its own data set; leave --data out, and set data.folder with --set")
+    return _by_name((path.stem, read_recipe(path).config) for path in paths)
+
+
+def _presets(options: CompareOptions) -> dict[str, RunConfig]:
+    """The settings of each data set, with the folder of its files."""
+    return _by_name(_preset(word, options.data_folder) for word in options.data or ["digits"])
+
+
+def _preset(word: str, shared: Path | None) -> tuple[str, RunConfig]:
+    name, _, own = word.partition("=")
+    base, folder = preset(name), Path(own) if own else shared
+    # One folder for several data sets is for those that read files.
+    if folder is None or (name == "digits" and not own):
+        return name, base
+    return folder.stem if name in OWN_FILES else name, with_overrides(base, {"data.folder": folder})
+
+
+def _by_name(pairs: Iterable[tuple[str, RunConfig]]) -> dict[str, RunConfig]:
     bases: dict[str, RunConfig] = {}
-    for word in options.data or ["digits"]:
-        name, _, folder = word.partition("=")
-        base = preset(name)
-        place = folder or (options.data_folder if name != "digits" else None)
-        if place:
-            base = with_overrides(base, {"data.folder": Path(place)})
-        label = Path(place).stem if place and name in ("images", "npz") else name
-        if label in bases:
-            raise ConfigError(f"data: '{label}' came twice; keep one of them")
-        bases[label] = base
+    for name, config in pairs:
+        if name in bases:
+            raise ConfigError(f"data: '{name}' came twice; keep one of them")
+        bases[name] = config
     return bases
 
 
@@ -118,8 +141,10 @@ class Display(Watcher):
         """Say why there is no bar yet."""
         say("Measuring raw pixels and untrained encoders first.")
 
-    def on_training(self) -> None:
-        """Show the bar."""
+    def on_training(self, seconds: float | None) -> None:
+        """Say how long it will take, and show the bar."""
+        if seconds is not None:
+            say(f"About {duration(seconds)} from here.")
         self._bar = self._stack.enter_context(bar(self._steps, "training"))
 
     def on_steps(self, steps: int) -> None:
@@ -131,6 +156,34 @@ class Display(Watcher):
         """A line for each run."""
         self.finished += 1
         say(f"{self.finished}/{self._total} {outcome.trial.name}: {_brief(outcome)}")
+
+
+class DemoDisplay(Display):
+    """A bar alone: the demo's table is short."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Count."""
+        self.finished += 1
+
+
+def demo_command(output: Path, seeds: int, steps: int | None) -> int:
+    """Compare the six losses on digits; the exit code."""
+    start = time.perf_counter()
+    comparison = demo_plan(output, seeds, steps)
+    say(comparison.describe().replace("variants", "losses"))
+    try:
+        with DemoDisplay(comparison) as display:
+            outcomes = demo(comparison, display)
+    except KeyboardInterrupt:
+        runs = comparison.runs
+        left = f"the finished runs are in {runs}" if runs.is_dir() else "no run was finished"
+        raise KeyboardInterrupt(f"stopped; {left}") from None
+    result = DemoResult(comparison, tuple(outcomes), time.perf_counter() - start)
+    result.write()
+    from couplings.cli.closing import close_demo
+
+    close_demo(result)
+    return _FAILED if any(outcome.evaluation is None for outcome in outcomes) else 0
 
 
 def _brief(outcome: Outcome) -> str:

@@ -19,19 +19,20 @@ def accuracy_headings(table: Table) -> Cells:
     return f"kNN (k = {table.neighbours})", "linear", f"{table.few_labels} labels a class"
 
 
-def levels_of(table: Table) -> tuple[Cells, list[Cells]]:
-    """Heading and rows: what each variant reaches, below it the baselines."""
-    heading = ("", *accuracy_headings(table), "alignment", "uniformity", "effective rank", "seeds")
-    probes = [(name, *_probe_cells(found), "", "", "", str(len(found))) for name, found in table.baselines().items()]
+def levels_of(table: Table, brief: bool = False) -> tuple[Cells, list[Cells]]:
+    """Heading and rows: what the baselines and each variant reach; ``brief`` leaves the geometry out."""
+    geometry = () if brief else GEOMETRY
+    heading = ("", *accuracy_headings(table), *(measure.key.replace("_", " ") for measure in geometry), "seeds")
+    empty = ("",) * len(geometry)
+    probes = [(name, *_probe_cells(found), *empty, str(len(found))) for name, found in table.baselines().items()]
     ceiling = [table.ceiling] if table.ceiling and table.ceiling.measured else []
-    return heading, [*probes, *(_levels(row) for row in (*ceiling, *table.measured))]
+    return heading, [*probes, *(_levels(row, geometry) for row in (*ceiling, *table.measured))]
 
 
-def _levels(row: Row) -> Cells:
-    cells = (_cell(*row.summary(measure), measure) for measure in (*ACCURACIES, *GEOMETRY))
-    asked = len(row.measured) + len(row.failed)
-    seeds = f"{len(row.measured)}" if not row.failed else f"{len(row.measured)} of {asked}"
-    return row.variant.name, *cells, seeds
+def _levels(row: Row, geometry: Sequence[Measure]) -> Cells:
+    cells = (_cell(*row.summary(measure), measure) for measure in (*ACCURACIES, *geometry))
+    made, asked = len(row.measured), len(row.measured) + len(row.failed)
+    return row.variant.name, *cells, f"{made}" if made == asked else f"{made} of {asked}"
 
 
 def _probe_cells(probes: Sequence[Probe]) -> Iterable[str]:

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from couplings import pages
 from couplings.compare.markdown import markdown
 from couplings.compare.plan import Comparison
 from couplings.compare.tables import ACCURACIES, GEOMETRY, Row, Table, tables
@@ -19,7 +20,7 @@ from couplings.compare.workers import cores
 from couplings.files import write_bytes
 from couplings.train.run import PACKAGES
 
-__all__ = ["NUMBERS", "TABLE", "Result"]
+__all__ = ["NUMBERS", "TABLE", "Result", "block_of"]
 
 NUMBERS, TABLE = "results.json", "comparison.md"
 
@@ -50,22 +51,46 @@ class Result:
         return sum(outcome.evaluation is None for outcome in self.outcomes) + len(self.comparison.refused)
 
     def write(self) -> list[Path]:
-        """Write the numbers and the tables; the files that were written."""
+        """Write the tables, the numbers and the pictures; the files that were written."""
+        from couplings.compare.pictures import draw
+
         folder = self.comparison.folder
         numbers, table = folder / NUMBERS, folder / TABLE
         folder.mkdir(parents=True, exist_ok=True)
+        # Numbers first: pictures take seconds, and Ctrl-C may come.
         write_bytes(numbers, (json.dumps(self.to_json(), indent=1) + "\n").encode())
-        write_bytes(table, self.page().encode())
-        return [table, numbers]
+        write_bytes(table, f"# Comparison\n\n{self.text('##')}\n".encode())
+        return [table, numbers, *draw(self.tables, folder)]
 
-    def page(self) -> str:
-        """The content of ``comparison.md``."""
-        parts = ["# Comparison", self.comparison.describe()]
+    def write_docs(self, page: Path) -> list[Path]:
+        """Replace the block of this comparison in a page, and put the pictures into ``images`` beside it.
+
+        Raises:
+            InvalidInput: the page has no such block.
+        """
+        from couplings.compare.pictures import draw
+
+        pictures = draw(self.tables, page.parent / "images", f"compare-{self.comparison.folder.name}-")
+        shown = "\n\n".join(f"![{path.stem}](images/{path.name})" for path in pictures)
+        pages.write_page(page, {block_of(self.comparison): f"{self.text('###')}\n\n{shown}"})
+        return [page, *pictures]
+
+    def text(self, heading: str) -> str:
+        """What was compared, the command that does it again, and all tables; several have headings."""
+        parts = [self.comparison.describe()]
         if self.command:
-            parts.append(f"    {self.command}")
+            parts.append(f"```\n{self.command}\n```")
         for table in self.tables:
-            parts += [f"## {table.data}", markdown(table)]
-        return "\n\n".join(parts) + "\n"
+            parts += [f"{heading} {table.data}"] * (len(self.tables) > 1) + [markdown(table)]
+        return "\n\n".join([*parts, self._machine_line()])
+
+    def _machine_line(self) -> str:
+        """Where it was made."""
+        versions = _versions()
+        return (
+            f"Made with couplings {versions['couplings']}, torch {versions['torch']}, one thread a run, "
+            f"on {platform.machine()}, {platform.system()}."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Every run, every number, and what they come from."""
@@ -80,6 +105,11 @@ class Result:
             "tables": [_table_json(table) for table in self.tables],
             "runs": [_run_json(outcome) for outcome in self.outcomes],
         }
+
+
+def block_of(comparison: Comparison) -> str:
+    """The name of its block in a page: that of its folder."""
+    return f"compare: {comparison.folder.name}"
 
 
 def _machine() -> dict[str, Any]:

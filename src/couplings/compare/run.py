@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 
 from couplings.compare.plan import Comparison, Trial
 from couplings.compare.standing import Standing, measured, standing
-from couplings.compare.work import Job, Outcome, make, reference_of
+from couplings.compare.work import Job, Outcome, Reference, make, reference_of
 from couplings.compare.workers import Workers, open_workers
 from couplings.train.errors import ConfigError
-from couplings.train.evaluate import Baselines
 from couplings.train.folder import CONFIG, WEIGHTS, make_folders, remove_empty, remove_run, writer
 
-__all__ = ["Watcher", "compare"]
+__all__ = ["Watcher", "compare", "remove_stopped"]
 
 
 class Watcher:
@@ -24,8 +24,8 @@ class Watcher:
     def on_baselines(self, count: int) -> None:
         """Called before raw pixels and untrained encoders are measured."""
 
-    def on_training(self) -> None:
-        """Called before the first run."""
+    def on_training(self, seconds: float | None) -> None:
+        """Called before the first run, with an estimate of the time from here where there is one."""
 
     def on_steps(self, steps: int) -> None:
         """Called a few times a second with the steps done by all runs."""
@@ -55,9 +55,9 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
     made = make_folders(comparison.runs)
     try:
         with open_workers(min(comparison.workers, len(left)), len(left)) as workers:
-            fresh = _make(workers, left, done, told)
+            fresh = _make(workers, comparison, left, done, told)
     except BaseException:
-        _remove_useless(comparison.trials)
+        remove_stopped(comparison)
         remove_empty(made)
         raise
     by_folder = {outcome.trial.folder: outcome for outcome in (*done, *fresh)}
@@ -68,20 +68,30 @@ def _known(trial: Trial) -> Outcome:
     return Outcome(trial, measured(trial))
 
 
-def _make(workers: Workers, left: Sequence[Trial], done: Iterable[Outcome], told: Watcher) -> list[Outcome]:
-    known = {_key(outcome.trial): outcome for outcome in done}
-    references = {
-        key: Baselines(outcome.evaluation.pixels, outcome.evaluation.untrained)
-        for key, outcome in known.items()
-        if outcome.evaluation is not None
-    }
-    missing = {_key(trial): trial.config for trial in left if _key(trial) not in references}
+def _make(
+    workers: Workers, comparison: Comparison, left: Sequence[Trial], done: Iterable[Outcome], told: Watcher
+) -> list[Outcome]:
+    known = {_key(each.trial): Reference.of(each.evaluation) for each in done if each.evaluation is not None}
+    missing = {_key(trial): trial.config for trial in left if _key(trial) not in known}
     if missing:
         told.on_baselines(len(missing))
-        references |= dict(zip(missing, workers.run(reference_of, list(missing.values())), strict=True))
-    told.on_training()
-    jobs = [Job(trial, references[_key(trial)]) for trial in left]
+    fresh = workers.run(reference_of, list(missing.values()))
+    if not known and all(reference.baselines is None for reference in fresh):
+        raise ConfigError(fresh[0].message)
+    told.on_training(_seconds(left, fresh, comparison.workers))
+    known |= dict(zip(missing, fresh, strict=True))
+    jobs = [Job(trial, known[_key(trial)]) for trial in left]
     return workers.run(make, jobs, told.on_steps, lambda _, outcome: told.on_outcome(outcome))
+
+
+def _seconds(left: Sequence[Trial], references: Sequence[Reference], workers: int) -> float | None:
+    """Estimated time of the runs, each trained and measured, several at a time."""
+    timed = [reference for reference in references if reference.seconds_a_step]
+    if not timed:
+        return None
+    step = statistics.fmean(reference.seconds_a_step for reference in timed)
+    probe = statistics.fmean(reference.seconds_a_probe for reference in timed)
+    return (step * sum(trial.config.steps for trial in left) + probe * len(left)) / workers
 
 
 def _key(trial: Trial) -> str:
@@ -101,10 +111,10 @@ def _remove(trials: Iterable[Trial]) -> None:
             remove_run(trial.folder)
 
 
-def _remove_useless(trials: Iterable[Trial]) -> None:
-    """Runs that were stopped before anything was saved that they could continue from."""
-    for trial in trials:
-        saved = any(trial.folder.glob("checkpoint-*")) or (trial.folder / WEIGHTS).is_file()
+def remove_stopped(comparison: Comparison, resumable: bool = True) -> None:
+    """Remove runs that were stopped, but for those that can continue where ``resumable`` asks for them."""
+    for trial in comparison.trials:
+        saved = (trial.folder / WEIGHTS).is_file() or (resumable and any(trial.folder.glob("checkpoint-*")))
         # A living writer is another comparison in the same folder.
         if trial.folder.is_dir() and not saved and writer(trial.folder) is None:
             remove_run(trial.folder)

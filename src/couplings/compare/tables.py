@@ -110,9 +110,10 @@ class Table:
     @cached_property
     def differences(self) -> dict[tuple[str, str], Compared]:
         """By variant and accuracy."""
-        reference, found = self.reference_row, {}
+        found: dict[tuple[str, str], Compared] = {}
+        reference = self.reference_row
         if reference is None:
-            return {}
+            return found
         for measure in ACCURACIES:
             column = {row.variant.name: row.minus(reference, measure) for row in self.others}
             shared = {name: difference for name, difference in column.items() if difference is not None}

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
+from torch import random
+
 from couplings.compare.plan import Trial
 from couplings.compare.standing import Standing, measured, standing
 from couplings.compare.supervised import train_supervised
@@ -21,19 +23,41 @@ from couplings.train.data import Dataset
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.evaluate import Baselines, Evaluation, baselines, evaluate
 from couplings.train.loop import train
+from couplings.train.processes import opened_fabric
 from couplings.train.records import Silent, StepRecord
 from couplings.train.run import Run
 from couplings.train.sources import load
+from couplings.train.trainer import prepare
 
-__all__ = ["Job", "Outcome", "make", "reference_of"]
+__all__ = ["Job", "Outcome", "Reference", "make", "reference_of"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the runs of a seed are measured beside, and how long their parts take.
+
+    Attributes:
+        baselines: None if they cannot be measured, and ``message`` says why.
+        seconds_a_probe, seconds_a_step: 0 where nothing was timed.
+    """
+
+    baselines: Baselines | None
+    seconds_a_probe: float = 0.0
+    seconds_a_step: float = 0.0
+    message: str = ""
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Reference:
+        """That of a run which is done."""
+        return cls(Baselines(evaluation.pixels, evaluation.untrained))
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to make, and the baselines of its data set and seed."""
+    """A run to make, and what it is measured beside."""
 
     trial: Trial
-    baselines: Baselines
+    reference: Reference
 
 
 @dataclass(frozen=True)
@@ -76,9 +100,25 @@ def _data(config: RunConfig) -> Dataset:
     return _loaded(config.data.model_dump_json())
 
 
-def reference_of(config: RunConfig, tick: Tick) -> Baselines:
+def reference_of(config: RunConfig, tick: Tick) -> Reference:
     """Raw pixels and the untrained encoder of a run."""
-    return baselines(_data(config), config)
+    start = time.perf_counter()
+    try:
+        data = _data(config)
+        found = baselines(data, config)
+        probing = (time.perf_counter() - start) / len(found)
+        return Reference(found, probing, _seconds_a_step(config, data))
+    except Exception as error:
+        return Reference(None, message=_told(error)[0])
+
+
+def _seconds_a_step(config: RunConfig, data: Dataset) -> float:
+    try:
+        with random.fork_rng(), opened_fabric(config.precision, 1) as fabric:
+            return prepare(config, data, fabric).seconds_per_step()
+    except (ValueError, RuntimeError):
+        # The run itself will say what is wrong with it.
+        return 0.0
 
 
 def make(job: Job, tick: Tick) -> Outcome:
@@ -98,6 +138,8 @@ def make(job: Job, tick: Tick) -> Outcome:
 
 def _made(job: Job, tick: Tick) -> Evaluation:
     trial = job.trial
+    if job.reference.baselines is None:
+        raise ConfigError(job.reference.message)
     data, found = _data(trial.config), standing(trial)
     if found is Standing.OPEN:
         run = _trained(trial, data, tick)
@@ -106,7 +148,7 @@ def _made(job: Job, tick: Tick) -> Evaluation:
         if done is not None:
             return done
         run = Run.load(trial.folder)
-    return evaluate(run, data, job.baselines)
+    return evaluate(run, data, job.reference.baselines)
 
 
 def _trained(trial: Trial, data: Dataset, tick: Tick) -> Run:

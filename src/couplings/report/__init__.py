@@ -7,6 +7,8 @@ from couplings.report.comparison import Entry, cells, clearly_above, collapsed, 
 from couplings.report.coupling import coupling_picture
 from couplings.report.curves import curves
 from couplings.report.embedding import embedding_map
+from couplings.report.histories import histories
+from couplings.report.response import response
 
 __all__ = [
     "Entry",
@@ -17,5 +19,7 @@ __all__ = [
     "coupling_picture",
     "curves",
     "embedding_map",
+    "histories",
     "markdown_table",
+    "response",
 ]

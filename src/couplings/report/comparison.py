@@ -13,6 +13,11 @@ from couplings.report.style import BLUE, INK, QUIET, VERMILION, canvas, grid
 
 MEASURES = ("kNN (k = 20)", "linear probe, all labels", "linear probe, 10 labels a class")
 _HEADINGS = ("kNN", "linear", "10 labels a class")
+_FEW = 14
+"""Rows that have room for their numbers above the dots."""
+
+Scores = tuple[float, float, float]
+"""Accuracies in [0, 1]: kNN, linear probe, probe with few labels."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Entry:
     """
 
     name: str
-    scores: tuple[tuple[float, float, float], ...]
+    scores: tuple[Scores, ...]
     baseline: bool = False
     marked: bool = False
 
@@ -41,7 +46,13 @@ class Entry:
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def comparison(entries: Sequence[Entry], path: str | os.PathLike[str], title: str, note: str = "") -> None:
+def comparison(
+    entries: Sequence[Entry],
+    path: str | os.PathLike[str],
+    title: str,
+    note: str = "",
+    measures: Sequence[str] = MEASURES,
+) -> None:
     """Draw one dot a seed and the mean with its spread, for each measure, into a PNG.
 
     Args:
@@ -49,6 +60,7 @@ def comparison(entries: Sequence[Entry], path: str | os.PathLike[str], title: st
         path: the PNG to write.
         title: printed above the panels.
         note: printed small below them.
+        measures: titles of the three panels.
 
     Raises:
         ValueError: if there is no entry.
@@ -60,32 +72,57 @@ def comparison(entries: Sequence[Entry], path: str | os.PathLike[str], title: st
     """
     if not entries:
         raise ValueError("entries: none came; give at least one row to compare")
-    with canvas(path, (11.0, 1.7 + 0.42 * len(entries)), title) as figure:
-        panels = figure.subplots(1, len(MEASURES), sharey=True)
+    look = _Look.of(len(entries))
+    with canvas(path, (11.0, 1.7 + look.height * len(entries)), title) as figure:
+        panels = figure.subplots(1, len(measures), sharey=True)
         for measure, axes in enumerate(panels):
-            _draw(axes, entries, measure)
+            _draw(axes, entries, measure, look)
+            axes.set(title=measures[measure], xlabel="test accuracy, %")
         names = [f"{entry.name} *" if entry.marked else entry.name for entry in entries]
         panels[0].set_yticks(range(len(entries)), names)
         panels[0].set_ylim(len(entries) - 0.4, -0.6)
         figure.supxlabel(note, fontsize=8.5, color=QUIET, x=0.01, ha="left")
 
 
-def _draw(axes: Axes, entries: Sequence[Entry], measure: int) -> None:
+@dataclass(frozen=True)
+class _Look:
+    """Sizes that fit the number of rows: inches of a row, and of what is drawn in it."""
+
+    height: float
+    mean: float
+    below: float
+    numbers_beside: bool
+
+    @classmethod
+    def of(cls, rows: int) -> _Look:
+        return cls(0.42, 7, 0.24, False) if rows <= _FEW else cls(0.25, 5, 0.0, True)
+
+
+def _draw(axes: Axes, entries: Sequence[Entry], measure: int, look: _Look) -> None:
     for row, entry in enumerate(entries):
-        mean, spread = 100 * entry.mean(measure), 100 * entry.spread(measure)
-        colour = QUIET if entry.baseline else VERMILION if entry.marked else BLUE
-        seeds = [100 * score[measure] for score in entry.scores]
-        axes.plot(seeds, [row + 0.24] * len(seeds), "o", markersize=3.5, markerfacecolor="none", color=colour)
-        marker = "s" if entry.baseline else "D" if entry.marked else "o"
-        axes.errorbar(mean, row, xerr=spread, fmt=marker, color=colour, markersize=7, capsize=3, linewidth=1.6)
-        plate = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
-        axes.text(mean, row - 0.2, f"{mean:.1f}", ha="center", va="bottom", fontsize=8.5, color=INK, bbox=plate)
-        if entry.baseline:
-            axes.axvline(mean, color=QUIET, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
-    axes.set(title=MEASURES[measure], xlabel="test accuracy, %")
+        if look.numbers_beside and row % 2:
+            axes.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", zorder=0)
+        _draw_row(axes, row, entry, measure, look)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.12)
     grid(axes, "x")
+
+
+def _draw_row(axes: Axes, row: int, entry: Entry, measure: int, look: _Look) -> None:
+    mean, spread = 100 * entry.mean(measure), 100 * entry.spread(measure)
+    colour = QUIET if entry.baseline else VERMILION if entry.marked else BLUE
+    seeds = [100 * score[measure] for score in entry.scores]
+    axes.plot(seeds, [row + look.below] * len(seeds), "o", markersize=3.5, markerfacecolor="none", color=colour)
+    marker = "s" if entry.baseline else "D" if entry.marked else "o"
+    axes.errorbar(mean, row, xerr=spread, fmt=marker, color=colour, markersize=look.mean, capsize=3, linewidth=1.6)
+    if look.numbers_beside:
+        edge = axes.get_yaxis_transform()
+        axes.text(1.01, row, f"{mean:.1f}", transform=edge, va="center", fontsize=8, color=INK)
+    else:
+        plate = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
+        axes.text(mean, row - 0.2, f"{mean:.1f}", ha="center", va="bottom", fontsize=8.5, color=INK, bbox=plate)
+    if entry.baseline:
+        axes.axvline(mean, color=QUIET, linewidth=1, linestyle=(0, (2, 3)), zorder=0.5)
 
 
 def markdown_table(entries: Sequence[Entry]) -> str:
