@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from couplings.train import ConfigError, ViewsConfig
+from couplings.train import ConfigError, LocalViewsConfig, ViewsConfig
 from couplings.train.views import Views
 from couplings.train.warp import Frame, affine_maps, draws, frames
 
@@ -170,3 +172,143 @@ def test_kornia_is_imported_only_for_colour_operations(monkeypatch: pytest.Monke
     assert _view(grey, rotation=9.0, gamma=0.2, contrast=0.2, brightness=0.2).shape == grey.shape
     with pytest.raises(ImportError):
         _view(torch.rand(2, 3, 8, 8), hue=0.2)
+
+
+ALL_KINDS = {"hue": 0.1, "saturation": 0.2, "grayscale": 0.5, "gamma": 0.2, "contrast": 0.2, "blur": 0.5, "erase": 0.5}
+
+
+def _pool(count: int = 9, side: int = 12) -> torch.Tensor:
+    return torch.randint(256, (count, 3, side, side), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("local", [None, {"count": 2, "size": 6}])
+def test_the_views_of_one_index_are_those_of_its_images(local: dict[str, int] | None) -> None:
+    views, pool = Views(ViewsConfig(local=local, **ALL_KINDS), 3), _pool()
+    chosen = torch.tensor([4, 0, 7, 7])
+    index = chosen.expand(views.config.total, -1)
+    found = views.of(pool, index, torch.Generator().manual_seed(5))
+    expected = views(pool[chosen], torch.Generator().manual_seed(5))
+    assert len(found) == len(expected) == views.config.total
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_each_view_shows_the_image_that_its_row_names() -> None:
+    views = Views(ViewsConfig(**STILL, local={"count": 1, "crop": (1, 1), "size": 12}), 3)
+    pool, index = _pool(), torch.randint(9, (3, 5))
+    for view, row in zip(views.of(pool, index, torch.Generator()), index, strict=True):
+        torch.testing.assert_close(view, pool[row].float() / 255, atol=1e-5, rtol=0)
+
+
+def test_an_index_without_a_row_for_each_view_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"index: 2 rows for 3 views; give each view its row"):
+        Views(ViewsConfig(count=3), 3).of(_pool(), torch.zeros(2, 4, dtype=torch.int64), torch.Generator())
+
+
+@pytest.mark.parametrize("cuts", [(0, 3, 7), (0, 0, 7), (0, 1, 2, 7)])
+def test_shares_of_the_samples_together_are_all_samples(cuts: tuple[int, ...]) -> None:
+    views = Views(ViewsConfig(local={"count": 2, "size": 6}, rotation=20, flip=0.5, **ALL_KINDS), 3)
+    pool, index = _pool(), torch.randint(9, (4, 7))
+    parts = [slice(*ends) for ends in pairwise(cuts)]
+
+    def whole_and_shares(make: Callable[..., tuple[torch.Tensor, ...]], index: torch.Tensor) -> None:
+        generators = [torch.Generator().manual_seed(2) for _ in (None, *parts)]
+        whole = make(pool, index, generators[0])
+        shares = [make(pool, index, *rest) for rest in zip(generators[1:], parts, strict=True)]
+        for expected, found in zip(whole, zip(*shares, strict=True), strict=True):
+            # Kernels may round otherwise for another number of rows.
+            torch.testing.assert_close(torch.cat(found), expected, atol=1e-6, rtol=0)
+        assert len({generator.get_state().numpy().tobytes() for generator in generators}) == 1
+
+    whole_and_shares(views.of, index)
+    whole_and_shares(lambda *args: (views.singles(*args),), index[0])
+
+
+def test_singles_are_global_views_of_the_images_named() -> None:
+    pool, index = _pool(), torch.tensor([3, 3, 8])
+    still = Views(ViewsConfig(**STILL, local={"size": 6}), 3).singles(pool, index, torch.Generator())
+    torch.testing.assert_close(still, pool[index].float() / 255, atol=1e-5, rtol=0)
+    first, again, _ = Views(ViewsConfig(), 3).singles(pool, index, torch.Generator())
+    assert not torch.equal(first, again)
+
+
+def test_local_views_follow_the_global_ones_in_the_generator() -> None:
+    pool, config = _pool(), ViewsConfig(rotation=20, contrast=0.3)
+    alone = Views(config, 3)(pool, torch.Generator().manual_seed(1))
+    more = Views(config.model_copy(update={"local": LocalViewsConfig(size=6)}), 3)(
+        pool, torch.Generator().manual_seed(1)
+    )
+    assert all(torch.equal(*pair) for pair in zip(alone, more, strict=False))
+    assert [tuple(view.shape[1:]) for view in more] == [(3, 12, 12)] * 2 + [(3, 6, 6)] * 6
+
+
+def test_local_views_of_wide_images_are_square_in_pixels() -> None:
+    wide = torch.rand(300, 1, 10, 20)
+    config = ViewsConfig(crop=(1, 1), aspect=(1, 1), local={"crop": (0.1, 0.4), "size": 5})
+    _, local = frames(config, wide)
+    assert local is not None
+    maps = affine_maps(config, local, draws(1, 6, 300, torch.Generator().manual_seed(0)), 0.5)
+    width, height = maps[:, 0, 0] * 20, maps[:, 1, 1] * 10
+    torch.testing.assert_close(width, height)
+    assert 20 <= (width * height).min() < 21
+    assert 79 < (width * height).max() <= 80.001
+
+
+def _stripes(side: int) -> torch.Tensor:
+    return (torch.arange(side) % 2).float().expand(40, 1, side, side)
+
+
+@pytest.mark.parametrize(("size", "largest"), [(24, 0.25), (12, 0.15), (8, 0.1), (5, 0.1)])
+def test_shrinking_to_local_views_is_antialiased(size: int, largest: float) -> None:
+    """Stripes of one pixel become grey; read without care they would stay black and white somewhere."""
+    config = ViewsConfig(aspect=(1, 1), local={"count": 1, "crop": (1, 1), "size": size})
+    view = Views(config, 1)(_stripes(61), torch.Generator().manual_seed(0))[-1]
+    assert (view - 0.5)[:, :, 1:-1, 1:-1].abs().max() < largest
+
+
+def test_a_local_view_is_what_an_antialiased_resize_of_the_crop_gives() -> None:
+    smooth = F.interpolate(torch.rand(8, 1, 12, 12), 48, mode="bicubic").clamp(0, 1)
+    config = ViewsConfig(aspect=(1, 1), local={"count": 1, "crop": (1, 1), "size": 12})
+    view = Views(config, 1)(smooth, torch.Generator())[-1]
+    torch.testing.assert_close(view, F.avg_pool2d(smooth, 4), atol=0.03, rtol=0)
+
+
+def _erased(images: torch.Tensor, **settings: object) -> torch.Tensor:
+    """Pixels of each view that are not those of its image, ``(n, h, w)``."""
+    return ((_view(images, **settings) - images).abs() > 1e-4).any(1)
+
+
+def test_a_sure_erase_overwrites_one_rectangle_with_the_mean() -> None:
+    images = torch.rand(200, 3, 20, 30)
+    erased = _erased(images, erase=1.0)
+    view = _view(images, erase=1.0)
+    for row in range(200):
+        where = erased[row].nonzero()
+        (top, left), (bottom, right) = where.amin(0).tolist(), where.amax(0).tolist()
+        assert len(where) == (bottom - top + 1) * (right - left + 1)
+        inside = view[row, :, top : bottom + 1, left : right + 1].flatten(1)
+        torch.testing.assert_close(inside, images[row].mean((1, 2))[:, None].expand_as(inside), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("area", [(0.02, 0.33), (0.5, 0.5), (0.4, 0.9), (1.0, 1.0)])
+def test_what_is_erased_is_as_large_as_it_says(area: tuple[float, float]) -> None:
+    share = _erased(torch.rand(3000, 1, 32, 32), erase=1.0, erase_area=area).float().mean((1, 2))
+    # A rectangle covers a pixel or not: its sides are off by a pixel at most.
+    assert share.min() >= area[0] - 0.05
+    assert share.max() <= area[1] + 0.05
+    assert abs(share.mean().item() - sum(area) / 2) < 0.01
+
+
+def test_erasing_is_as_frequent_as_it_says_and_anywhere() -> None:
+    erased = _erased(torch.rand(2000, 1, 16, 16), erase=0.3, erase_area=(0.2, 0.3))
+    assert 500 < erased.any((1, 2)).sum() < 700
+    often = erased.float().mean(0)
+    assert often.min() > 0
+    assert torch.allclose(often, often.flip(0), atol=0.03)
+    assert torch.allclose(often, often.T, atol=0.03)
+
+
+def test_a_generator_may_lie_elsewhere_than_the_images() -> None:
+    meta = torch.empty(9, 1, 8, 8, dtype=torch.uint8, device="meta")
+    views = Views(ViewsConfig(local={"size": 4}, contrast=0.2), 1)
+    found = views.of(meta, torch.zeros(8, 3, dtype=torch.int64), torch.Generator())
+    assert {view.device.type for view in found} == {"meta"}

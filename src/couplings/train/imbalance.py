@@ -34,7 +34,7 @@ def imbalanced(data: Dataset, share: Callable[[int], float], seed: int = 0) -> D
     Example:
         >>> digits = load(DataConfig(name="digits"))
         >>> imbalanced(digits, SHARES["linear"]).train_labels.bincount().tolist()
-        [13, 26, 38, 53, 66, 79, 91, 103, 113, 130]
+        [13, 26, 38, 53, 66, 79, 92, 103, 113, 130]
     """
     if data.train_labels is None or not data.classes:
         raise DataError(f"{data.name}: data.imbalance thins out classes, and there are no labels; leave it out")

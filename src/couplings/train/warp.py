@@ -12,7 +12,7 @@ from torch import Tensor
 
 from couplings.train.config import ViewsConfig
 
-__all__ = ["MAP_DRAWS", "Draw", "Frame", "affine_maps", "draws", "frames", "warp"]
+__all__ = ["MAP_DRAWS", "Draw", "Frame", "affine_maps", "draws", "frames", "sample", "samples_per_side", "warp"]
 
 Draw = Callable[[float, float], Tensor]
 """Uniform numbers ``(views * n,)`` between two bounds, one an image of every view."""
@@ -73,21 +73,24 @@ def affine_maps(config: ViewsConfig, frame: Frame, draw: Draw, tallness: float) 
 
 def warp(images: Tensor, theta: Tensor, frame: Frame) -> Tensor:
     """The views of float images that the maps describe, antialiased where a frame may shrink its image."""
-    finer = _finer(frame, images.shape[2:])
-    height, width = (finer * side for side in frame.size)
-    grid = _grid(theta, height, width)
+    return sample(images, theta, frame.size, samples_per_side(frame, images.shape[2:]))
+
+
+def sample(images: Tensor, theta: Tensor, size: tuple[int, int], each: int) -> Tensor:
+    """Views of a height and width, each of their pixels the mean of ``each`` x ``each`` bilinear samples."""
+    grid = _grid(theta, each * size[0], each * size[1])
     seen = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    return F.avg_pool2d(seen, finer) if finer > 1 else seen
+    return F.avg_pool2d(seen, each) if each > 1 else seen
 
 
-def _finer(frame: Frame, size: torch.Size) -> int:
-    """Samples along each side of a view's pixel, whose mean it is.
+def samples_per_side(frame: Frame, size: torch.Size) -> int:
+    """So many that samples of a view's pixel lie at most 1.5 of the image's pixels apart.
 
-    One sample reads two pixels along each side, so none is missed while samples lie at most two apart.
+    One sample reads two pixels along each side; two apart, they would still see one phase of the finest stripes.
     """
     share = math.sqrt(frame.crop[1])
     shrink = max(share * whole / side for whole, side in zip(size, frame.size, strict=True))
-    return max(1, math.ceil(shrink / 2))
+    return max(1, math.ceil(shrink / 1.5))
 
 
 def _grid(theta: Tensor, height: int, width: int) -> Tensor:
