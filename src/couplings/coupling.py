@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ from ._storage import sphere
 from ._storage.dense import COLS, ROWS, Dense, spread
 from ._storage.grams import pick
 from .errors import NotConverged
-from .potentials import Deferred, Potentials
+from .potentials import Deferred, Potentials, Solved
 from .precision import full_precision, recorded
 from .rules import Entropic, Rule
-from .scores import Scores, by_panels
+from .scores import Scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,19 +90,32 @@ class Coupling:
         scores = self.scores.block(part, slice(None))
         return replace(self, scores=scores, potentials=self.potentials.rows(part), sides=(side, self.sides[COLS]))
 
-    def per_row(self, fn: Callable[[Coupling, slice], Tensor]) -> Tensor:
-        """fn of the coupling, or of panels of its rows where the matrix is too large; concatenated.
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """What a coupling of blocked scores is made of: embeddings and scales, and both potentials."""
+        return (*self.scores.leaves, self.f, self.g)
 
-        Each panel is made again for the gradient.
+    def with_leaves(self, *leaves: Tensor) -> Coupling:
+        """The same coupling over other tensors, in the order of `leaves`."""
+        return replace(self, scores=self.scores.with_leaves(*leaves[:-2]), potentials=Solved(*leaves[-2:]))
+
+    def per_row(self, fn: Callable[..., Tensor], *parts: object) -> Tensor:
+        """fn(coupling, rows, *parts), or of panels of its rows where the matrix is too large; concatenated.
+
+        Each panel is made again for the gradient, which reaches the coupling and the parts.
         """
         if not self.scores.blocked:
-            return fn(self, slice(0, len(self.a)))
+            return fn(self, slice(0, len(self.a)), *parts)
         _ = self.f  # solved before the first panel, not within it
-        return by_panels(self.scores.panels(), lambda part: fn(self.rows(part), part))
+        return self.scores.by_panels(lambda part, plan, *rest: fn(plan.rows(part), part, *rest), self, *parts)
 
-    def over_rows(self, fn: Callable[[Coupling], Tensor]) -> Tensor:
-        """The sum over panels of fn, which sums over rows."""
-        return self.per_row(lambda plan, _: fn(plan)[None]).sum(0)
+    def over_rows(self, fn: Callable[..., Tensor], *parts: object) -> Tensor:
+        """The sum over panels of fn(coupling, *parts), which sums over rows."""
+        if not self.scores.blocked:
+            return fn(self, *parts)
+        _ = self.f
+        summed = partial(self.scores.by_panels, summed=True)
+        return summed(lambda part, plan, *rest: fn(plan.rows(part), *rest), self, *parts)
 
     def log_at(self, i: Tensor, j: Tensor) -> Tensor:
         """log P at pairs (i, j) that the mask admits, any broadcastable index shapes, O(pairs d)."""
@@ -159,7 +172,7 @@ class Coupling:
     def apply(self, v: Tensor) -> Tensor:
         """P v for v of shape (m,) or (m, k)."""
         with full_precision(self.f.device):
-            moved = self.per_row(lambda plan, _: plan._density @ v.to(plan._density))
+            moved = self.per_row(lambda plan, _, v: plan._density @ v.to(plan._density), v)
         return spread(self.a, ROWS) * moved if v.dim() == 2 else self.a * moved
 
     def expect(self, scores: Scores) -> Tensor:
@@ -167,7 +180,7 @@ class Coupling:
         with full_precision(self.g.device):
             sums = sphere.moment(self.scores, scores, self._log_columns) if self._by_tiles(scores) else None
             if sums is None:
-                return self.per_row(lambda plan, part: plan._expect(scores.of_rows(part)))
+                return self.per_row(lambda plan, part, scores: plan._expect(scores.of_rows(part)), scores)
         mass, total = sums
         return total / torch.where(mass > 0, mass, 1.0)
 
@@ -190,7 +203,7 @@ class Coupling:
         with full_precision(self.g.device):
             sums = sphere.log_sums(*both, log_weights=self._log_columns) if self._by_tiles(scores) else None
             if sums is None:
-                return self.per_row(lambda plan, part: plan._log_expect(scores.of_rows(part)))
+                return self.per_row(lambda plan, part, scores: plan._log_expect(scores.of_rows(part)), scores)
         log_weights, log_weighed = sums[0].unbind(0)
         return log_weighed - log_weights
 
@@ -221,7 +234,7 @@ class Coupling:
         """Entropy of the plan in nats: -sum P log P, P scaled to mass one; zero for a plan without mass."""
         mass = self.row_mass().sum()
         mass = torch.where(mass > 0, mass, 1.0)
-        return self.over_rows(lambda plan: _entropy(plan.plan() / mass).sum())
+        return self.over_rows(lambda plan, mass: _entropy(plan.plan() / mass).sum(), mass)
 
     def top(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """The k heaviest pairs: (mass, row, column), heaviest first."""

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from . import checks
+from ._storage.team import Team
 from .errors import InvalidInput
 
 
@@ -45,6 +46,11 @@ class Shares:
         """This process's rows among all."""
         start = sum(self.counts[: self.rank])
         return slice(start, start + self.counts[self.rank])
+
+    @property
+    def team(self) -> Team:
+        """The processes that then have all rows."""
+        return Team(len(self.counts), self.rank)
 
     def pieces(self, name: str, rows: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Rows of all processes cut into each one's, with a name that says whose; none of those without rows."""

@@ -7,21 +7,21 @@ weight by a kernel: their exponents add), `-scores` flips the sign (CACR's attra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial, reduce
 from operator import or_
-from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from . import checks
 from ._storage import sphere
 from ._storage.choice import Index, limits, slices
 from ._storage.dense import Dense
 from ._storage.grams import GivenDots, Gram, OwnKeys, SharedKeys
+from ._storage.team import ALONE, Team
+from ._storage.visits import Rows, by_panels
 from .costs import Cosine, Cost, InnerProduct, is_built_in, is_cost
 from .masks import GivenMask, Mask
 from .precision import at_least_single, full_precision, recorded
@@ -68,14 +68,16 @@ class Term:
     @property
     def leaves(self) -> tuple[Tensor, ...]:
         """Shared embeddings, and the scale if it is a tensor."""
-        gram = cast(SharedKeys, self.gram)
-        return (gram.q, gram.k, self.scale) if isinstance(self.scale, Tensor) else (gram.q, gram.k)
+        gram = (self.gram.q, self.gram.k) if isinstance(self.gram, SharedKeys) else ()
+        return (*gram, self.scale) if isinstance(self.scale, Tensor) else gram
 
     def with_leaves(self, new: Mapping[int, Tensor]) -> Term:
         """The same over other tensors, by the id of those that they replace."""
-        gram = cast(SharedKeys, self.gram)
         scale = new[id(self.scale)] if isinstance(self.scale, Tensor) else self.scale
-        return Term(SharedKeys(new[id(gram.q)], new[id(gram.k)], gram.unit), self.cost, scale)
+        if not isinstance(self.gram, SharedKeys):
+            return Term(self.gram, self.cost, scale)
+        q, k = new[id(self.gram.q)], new[id(self.gram.k)]
+        return Term(SharedKeys(q, k, self.gram.unit, team=self.gram.team), self.cost, scale)
 
     def detach(self) -> Term:
         """The same numbers as constants."""
@@ -198,6 +200,13 @@ class Scores:
         """Whether the matrix is too large to be made: verbs then work on panels and tiles."""
         return all(isinstance(t.gram, SharedKeys) and not t.learns for t in self.terms) and _large(self.terms[0].gram)
 
+    @cached_property
+    def team(self) -> Team:
+        """Who shares the work: nobody, where everything fits one matrix or some process would have no row."""
+        gram = self.terms[0].gram
+        shared = self.blocked and isinstance(gram, SharedKeys) and gram.team.size <= min(self.shape)
+        return gram.team if shared and isinstance(gram, SharedKeys) else ALONE
+
     def is_transpose_of(self, other: Scores) -> bool:
         """Whether these are known to be the other's numbers, rows and columns exchanged; of one summand each."""
         if len(self.terms) + len(other.terms) > 2 or self.temperature is not other.temperature:
@@ -230,8 +239,15 @@ class Scores:
 
     def panels(self) -> Iterator[slice]:
         """Ranges of rows whose logits fit in memory."""
-        n, m = self.shape
-        return slices(n, max(1, limits(self.device).panel // m))
+        return slices(self.shape[0], self._step)
+
+    @property
+    def _step(self) -> int:
+        return max(1, limits(self.device).panel // self.shape[1])
+
+    def by_panels(self, fn: Callable[..., Tensor], *parts: object, summed: bool = False) -> Tensor:
+        """fn(rows, *parts) of each panel of rows, concatenated or summed; for the gradient a panel is made again."""
+        return by_panels(fn, parts, Rows(self.shape[0], self._step, self.team), summed=summed)
 
     def masked(self, mask: Mask) -> Scores:
         """The same scores with more pairs forbidden."""
@@ -289,7 +305,7 @@ class Scores:
             if self.tiled and (sums := sphere.pointwise(self, fn, offset)) is not None:
                 return sums
             if self.blocked:
-                return by_panels(self.panels(), lambda part: self.block(part, _ALL).row_sum(fn, _rows_of(offset, part)))
+                return self.by_panels(partial(_row_sum, fn), self, offset)
         offset = offset[:, None] if isinstance(offset, Tensor) and offset.dim() else offset
         logits = self.storage.logits
         admitted = logits > -torch.inf
@@ -313,16 +329,9 @@ class Scores:
 _ALL = slice(None)
 
 
-def _rows_of(vector: float | Tensor, rows: slice) -> float | Tensor:
-    return vector[rows] if isinstance(vector, Tensor) and vector.dim() else vector
-
-
-def by_panels(panels: Iterable[slice], fn: Callable[[slice], Tensor]) -> Tensor:
-    """fn of each range of rows, concatenated; for the gradient a panel is made again, so that one at a time is held."""
-    if not torch.is_grad_enabled():
-        return torch.cat([fn(part) for part in panels])
-    again = partial(checkpoint, fn, use_reentrant=False, preserve_rng_state=False)
-    return torch.cat([cast(Tensor, again(part)) for part in panels])
+def _row_sum(fn: Callable[[Tensor], Tensor], part: slice, scores: Scores, offset: float | Tensor) -> Tensor:
+    here = offset[part] if isinstance(offset, Tensor) and offset.dim() else offset
+    return scores.block(part, _ALL).row_sum(fn, here)
 
 
 def _gram(q: Tensor, k: Tensor | None) -> Gram:

@@ -21,7 +21,7 @@ from .marginals import Fixed, Marginal
 from .potentials import Deferred
 from .precision import recorded
 from .rules import Entropic
-from .scores import Scores, by_panels
+from .scores import Scores
 
 
 def row_softmax(scores: Scores, rows: Marginal) -> Coupling:
@@ -80,4 +80,4 @@ def _tiled(scores: Scores) -> Tensor | None:
 def _untiled(scores: Scores) -> Tensor:
     if not scores.blocked:
         return torch.logsumexp(scores.storage.logits, 1)
-    return by_panels(scores.panels(), lambda part: torch.logsumexp(scores.of_rows(part).storage.logits, 1))
+    return scores.by_panels(lambda part, whole: torch.logsumexp(whole.of_rows(part).storage.logits, 1), scores)

@@ -183,14 +183,15 @@ class _Run:
         last = sweep == self.problem.sweeps
         if sweep % _CHECK_EVERY and not last:
             return False
-        error = float(self.row_error())
-        if last and error > cast(float, self.problem.tol):
+        error = self.row_error()
+        near = self.sums.source.team.agreed(error <= cast(float, self.problem.tol))
+        if last and not near:
             warn(
-                f"couple stopped after {sweep} sweeps with a row-marginal error of {error:.2g}, above tol = "
+                f"couple stopped after {sweep} sweeps with a row-marginal error of {float(error):.2g}, above tol = "
                 f"{self.problem.tol:.2g}: allow more sweeps, raise the plan's temperature (HCLOT's reg), or use KL "
                 "marginals"
             )
-        return error <= cast(float, self.problem.tol)
+        return near
 
     def row_error(self) -> Tensor:
         f, a = self.potentials[ROWS], self.problem.sides[ROWS].weights

@@ -55,8 +55,8 @@ class Target(ABC):
     """A plan to be matched. Its support is where it puts mass."""
 
     @abstractmethod
-    def each_row(self, coupling: Coupling, fn: Callable[[Coupling, Part], Tensor]) -> Tensor:
-        """fn of the plan and the target, a number for each row, (n,); by panels where pairs are too many."""
+    def each_row(self, coupling: Coupling, fn: Callable[..., Tensor], *parts: object) -> Tensor:
+        """fn(plan, target, *parts), a number for each row, (n,); by panels where pairs are too many."""
 
     @abstractmethod
     def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
@@ -165,9 +165,9 @@ class Pairs(Target, Part):
         pairs = torch.stack([self.rows.expand_as(self.columns), self.columns], dim=-1)
         return pairs[mask.at(self.rows, self.columns)]
 
-    def each_row(self, coupling: Coupling, fn: Callable[[Coupling, Part], Tensor]) -> Tensor:
+    def each_row(self, coupling: Coupling, fn: Callable[..., Tensor], *parts: object) -> Tensor:
         """All at once: pairs are few."""
-        return fn(coupling, self)
+        return fn(coupling, self, *parts)
 
     def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
         """Uniform rows; columns by how often they are wanted."""
@@ -267,9 +267,9 @@ class Spread(Target):
         n, m = self.shape
         return slices(n, max(1, limits(self._device).panel // m) if self._large else n)
 
-    def each_row(self, coupling: Coupling, fn: Callable[[Coupling, Part], Tensor]) -> Tensor:
+    def each_row(self, coupling: Coupling, fn: Callable[..., Tensor], *parts: object) -> Tensor:
         """By panels wherever the coupling's scores are."""
-        return coupling.per_row(lambda plan, rows: fn(plan, Panel(self.mass(rows))))
+        return coupling.per_row(lambda plan, rows, *rest: fn(plan, Panel(self.mass(rows)), *rest), *parts)
 
     def cross_entropy(self, coupling: Coupling) -> Tensor:
         """-sum T log P; of an entropic plan without a matrix -<T, h> - <T 1, f + log a> - <T^T 1, g + log b>."""

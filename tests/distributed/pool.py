@@ -69,13 +69,18 @@ class Pool:
         answers = []
         for rank, pipe in enumerate(self._pipes):
             if not pipe.poll(patience):
-                self.close()
-                self._start()
-                raise AssertionError(f"process {rank} of {self.world} hangs")
+                self._fail(f"process {rank} of {self.world} hangs")
             answers.append(pipe.recv())
         for rank, (well, answer) in enumerate(answers):
-            assert well, f"process {rank} of {self.world}:\n{answer}"
+            if not well:
+                self._fail(f"process {rank} of {self.world}:\n{answer}")
         return [answer for _, answer in answers]
+
+    def _fail(self, message: str) -> None:
+        """Processes that may wait for messages which never come serve no other test."""
+        self.close()
+        self._start()
+        raise AssertionError(message)
 
     def close(self) -> None:
         """Stop them all."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 from pool import Pool
-from steps import compare_all
+from steps import compare_all, compare_large
 
 from helpers import CASES
 
+TINY = {"dense": 0, "tiled": 0, "tile": 8, "panel": 100}
+STORAGES = {"remade": {**TINY, "budget": 0}, "kept": {**TINY, "budget": 1 << 40}}
+CALLS = ("uneven", "three views, ids", "keys", "class target")
+"""Where every message counts: what differs in how tiles and panels are made."""
 every_loss = pytest.mark.parametrize("name", CASES)
 
 
@@ -18,3 +22,17 @@ def test_gradients_and_values_are_those_of_one_process(pool: Pool, name: str) ->
         for title, outcome in outcomes.items():
             assert outcome.gradient < 1e-10, (rank, title, outcome)
             assert outcome.value < 1e-10, (rank, title, outcome)
+
+
+@every_loss
+@pytest.mark.parametrize("storage", STORAGES)
+def test_large_batches_are_shared_work(pool: Pool, name: str, storage: str) -> None:
+    """Tiles and panels split over the processes; the reference is one process's, by tiles and panels too."""
+    if storage == "kept" and not CASES[name].loss.shares_columns:
+        return
+    titles = CALLS if pool.world == 2 and storage == "remade" else CALLS[:1]
+    for rank, outcomes in enumerate(pool.run(compare_large, name, STORAGES[storage], titles)):
+        assert outcomes
+        for title, outcome in outcomes.items():
+            assert outcome.gradient < 1e-9, (rank, title, outcome)
+            assert outcome.value < 1e-9, (rank, title, outcome)

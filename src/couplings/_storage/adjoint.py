@@ -24,6 +24,7 @@ from .exponentials import exp_
 from .gradient import Gradient
 from .kernels import serves
 from .sums import LogSums, Sums
+from .team import Team
 
 Vectors = tuple[Tensor, Tensor]
 
@@ -73,18 +74,21 @@ def adjoint_of(
     rule: Rule, sums: Sums, weights: Vectors, softness: Vectors, updates: list[Update], bars: Vectors
 ) -> Adjoint:
     """The cheapest exact adjoint for the rule."""
-    if isinstance(rule, Entropic) and (not isinstance(sums, LogSums) or _stayed_near(updates, softness)):
+    if isinstance(rule, Entropic) and (
+        not isinstance(sums, LogSums) or _stayed_near(updates, softness, sums.source.team)
+    ):
         return _RankTwoT(sums, weights, softness, updates, bars)
     assert isinstance(sums, LogSums)
     return _Pointwise(rule, sums, weights, softness, updates, bars)
 
 
-def _stayed_near(updates: list[Update], softness: Vectors) -> bool:
+def _stayed_near(updates: list[Update], softness: Vectors, team: Team) -> bool:
     """Whether one kernel, at the last potentials, serves all half-steps."""
     if len(updates) == 1 or not checks.checks_enabled():
         return True
     last = _last_potentials(updates)
-    return bool(torch.stack([serves(last, u.side, _log_sums(u, softness), u.other) for u in updates]).all())
+    near = [serves(last, u.side, _log_sums(u, softness), u.other) for u in updates]
+    return team.agreed(torch.stack(near).all())
 
 
 def _log_sums(update: Update, softness: Vectors) -> Tensor:
@@ -124,7 +128,7 @@ class _RankTwoT(Adjoint):
         (own, theirs), (row_own, row_theirs) = self._vectors(index), self._vectors(index - 1)
         mine = self.factors[COLS][:, index] = self.scaled(col, 1 + self.softness[COLS]) * own
         slope, row_mine = 1 + self.softness[ROWS], torch.empty_like(row_own)
-        received, sent = torch.empty_like(theirs), torch.zeros_like(row_theirs)
+        received, sent = torch.zeros_like(theirs), torch.zeros_like(row_theirs)
         for part, panel in self.kernel.panels():
             received[part] = theirs[part] * (panel @ mine)
             row_mine[part] = -(self.bars[ROWS][part] + received[part]) / slope * row_own[part]
@@ -133,6 +137,7 @@ class _RankTwoT(Adjoint):
                 sent.addmv_(panel.T, row_mine[part])
             else:
                 self._contract(part, panel, gradient)
+        self.kernel.source.team.total_(received, sent)
         self.pass_on(col, received)
         self.scaled(row, slope)
         self.pass_on(row, row_theirs * sent)
@@ -149,10 +154,11 @@ class _RankTwoT(Adjoint):
     def _product(self, side: int, vector: Tensor) -> Tensor:
         """What a side's vector sends through the kernel to the other side."""
         if side == COLS:
-            return torch.cat([panel @ vector for _, panel in self.kernel.panels()])
+            return self.kernel.source.joined(ROWS, [panel @ vector for _, panel in self.kernel.panels()])
         total = torch.zeros_like(self.weights[COLS])
         for part, panel in self.kernel.panels():
             total.addmv_(panel.T, vector[part])
+        self.kernel.source.team.total_(total)
         return total
 
     def _contract(self, part: slice, panel: Tensor, gradient: Gradient) -> None:
@@ -194,12 +200,13 @@ class _Pointwise(Adjoint):
         """The factors of its map, after its cotangent has moved on."""
         side, c, theirs = update.side, self.softness[update.side], self.weights[1 - update.side]
         own = torch.exp(c * update.own)  # sum_j w_j phi = exp(-c own) holds at the root
-        slope, received = torch.empty_like(own), torch.zeros_like(theirs)
+        slope, received = torch.zeros_like(own), torch.zeros_like(theirs)
         for part, panel in self.sums.panels(side):
             weights = self._slope(panel + update.other + update.own[part, None])
             level = c + own[part] * (weights @ theirs)
             slope[part] = torch.where(level > 0, level, 1.0)
             received.addmv_(weights.T, -self.bars[side][part] / slope[part] * own[part])
+        self.sums.source.team.total_(slope, received)
         mine = self.scaled(update, slope) * own
         self.pass_on(update, theirs * received)
         return mine, theirs

@@ -117,7 +117,7 @@ class Panelled(Backing):
         n, m = self.scores.shape
         panel = min(self.limits.panel, self.limits.buffer)
         made = Remade(self.scores, panel, centre)
-        fits = n * m * self.scores.dtype.itemsize <= self.limits.budget
+        fits = n * m * self.scores.dtype.itemsize <= self.limits.budget * self.scores.team.size
         return made.kept(panel // _CACHED) if fits else made
 
     def gradient(self, needed: Sequence[bool]) -> Gradient:

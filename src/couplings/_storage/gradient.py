@@ -79,6 +79,8 @@ class OfLine(Gradient):
 
     def result(self, scale: Tensor) -> tuple[Tensor | None, ...]:
         """Every term's share: several may have the same embeddings."""
+        shares = [pulled for pulled, wanted in zip(self.pulled, self.sides, strict=True) if wanted]
+        self.scores.team.total_(*shares, *([] if self.mass is None else [self.mass]))
         total: dict[int, Tensor] = {}
         for term in self.scores.terms:
             slope, level = affine(term) or (0.0, 0.0)
@@ -126,5 +128,6 @@ class ByAutograd(Gradient):
 
     def result(self, scale: Tensor) -> tuple[Tensor | None, ...]:
         """In the order of the leaves."""
+        self.scores.team.total_(*self.totals)
         totals = iter(self.totals)
         return tuple(next(totals).mul_(scale) if leaf.requires_grad else None for leaf in self.leaves)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .choice import Index, limits
+from .team import ALONE, Team
 
 
 class Gram(ABC):
@@ -95,12 +96,14 @@ class SharedKeys(Gram):
     Attributes:
         unit: all rows and keys are known to have norm one.
         raw: what they were normalised from.
+        team: the processes that have these rows and keys.
     """
 
     q: Tensor
     k: Tensor
     unit: bool = False
     raw: tuple[Tensor, Tensor] | None = None
+    team: Team = ALONE
 
     @property
     def device(self) -> torch.device:
@@ -139,7 +142,7 @@ class SharedKeys(Gram):
         """Rows and keys picked by index."""
         q = _part(self.q, rows)
         itself = self.k is self.q and isinstance(rows, slice) and rows == cols
-        return SharedKeys(q, q if itself else _part(self.k, cols), self.unit)
+        return SharedKeys(q, q if itself else _part(self.k, cols), self.unit, team=self.team)
 
     def gather(self, columns: Tensor) -> Gram:
         """Keys picked for each row."""
@@ -151,7 +154,7 @@ class SharedKeys(Gram):
         bounds = limits(self.device)
         if self.shape[0] * self.shape[1] <= (bounds.tiled if self.unit else bounds.dense):
             self.dots  # noqa: B018  computed now, so that both use it
-        constant = SharedKeys(q, q if self.k is self.q else self.k.detach(), self.unit, self.raw)
+        constant = SharedKeys(q, q if self.k is self.q else self.k.detach(), self.unit, self.raw, self.team)
         for known in ("dots", "norms"):
             if known in self.__dict__:
                 constant.__dict__[known] = _detached(self.__dict__[known])
@@ -161,7 +164,7 @@ class SharedKeys(Gram):
         """Rows and keys at unit norm."""
         q = torch.nn.functional.normalize(self.q, dim=1)
         k = q if self.k is self.q else torch.nn.functional.normalize(self.k, dim=1)
-        return SharedKeys(q, k, unit=True, raw=(self.q, self.k))
+        return SharedKeys(q, k, unit=True, raw=(self.q, self.k), team=self.team)
 
     def shares_dots(self, other: Gram) -> bool:
         """Whether the other's dot products are these very numbers, gradients aside."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -23,9 +23,13 @@ _MOVED = 0.6
 
 
 class Kernel(ABC):
-    """exp(h_ij + r_i + r'_j) by panels of rows."""
+    """exp(h_ij + r_i + r'_j) by panels of rows.
 
-    shape: tuple[int, int]
+    Attributes:
+        source: what the panels are made of.
+    """
+
+    source: Source
 
     @abstractmethod
     def panels(self) -> Iterator[Panel]:
@@ -40,10 +44,10 @@ class Absorbed(Kernel):
     """At the last potentials: the vectors stay near one whatever the temperature, up to a shift from side to side."""
 
     def __init__(self, source: Source, f: Tensor, g: Tensor, *, in_place: bool) -> None:
-        self.at, self.shape, self.source = (f, g), source.shape, source
+        self.at, self.source = (f, g), source
         self.kept = isinstance(source, Kept)
         if isinstance(source, Kept):
-            self.source = Kept(source.matrix.add_(g) if in_place else source.matrix + g, source.size)
+            self.source = replace(source, matrix=source.matrix.add_(g) if in_place else source.matrix + g)
             for part, panel in self.source.panels(ROWS):
                 _at_rows(panel, f[part])
 
@@ -84,11 +88,6 @@ class Exact(Kernel):
 
     source: Source
     centre: float
-
-    @property
-    def shape(self) -> tuple[int, int]:  # type: ignore[override]
-        """Rows and columns."""
-        return self.source.shape
 
     def panels(self) -> Iterator[Panel]:
         """As stored."""

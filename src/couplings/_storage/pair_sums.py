@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..precision import full_precision
 from .forbidden import Forbidden
+from .team import ALONE, Team
 from .tiling import Tile, Tiling
 
 Weigh = Callable[[int, Tensor], Tensor]
@@ -102,12 +103,14 @@ class Scratch:
 class Layout:
     """Which tiles are visited, what the mask takes out of them, and whether column sums are wanted.
 
-    In a triangle the column sums of a tile are row sums of its transpose, so C is added to R.
+    In a triangle the column sums of a tile are row sums of its transpose, so C is added to R. A team visits its tiles
+    between them, and its processes add up what they got.
     """
 
     tiling: Tiling
     forbidden: Forbidden
     columns: bool = False
+    team: Team = ALONE
 
 
 def pair_sums(
@@ -166,7 +169,7 @@ class _Pass:
     """One visit of all tiles."""
 
     def __init__(self, functions: PairFunctions, layout: Layout, operands: _Operands) -> None:
-        self.functions, self.layout, self.tiling = functions, layout, layout.tiling
+        self.functions, self.layout, self.tiling, self.team = functions, layout, layout.tiling, layout.team
         self.q, self.k, self.lead, self.offsets, self.weights = operands
         self.scaled = self.q * self.lead
         self.scratch = Scratch(self.q, self.tiling.side)
@@ -184,7 +187,7 @@ class _Pass:
         rows = self.q.new_zeros((count, tiling.n), dtype=dtype)
         mirrored = tiling.triangle
         cols = rows if mirrored else rows.new_zeros((count, tiling.m if self.layout.columns else 0))
-        for tile in tiling:
+        for tile in self.team.share(iter(tiling)):
             both = self.layout.columns or (mirrored and not tile.diagonal)
             for c, values in enumerate(self.functions.values(self.dots(tile), self.scratch)):
                 self.layout.forbidden.zero_(values, tile)
@@ -192,6 +195,7 @@ class _Pass:
                 if both:
                     cols[c, tile.cols] += self._down(values.T, self.weights, tile.rows)
         self.scratch.release()
+        self.team.total_(*([rows] if mirrored else [rows, cols]))
         return rows, rows.new_zeros((count, 0)) if mirrored else cols
 
     @staticmethod
@@ -202,12 +206,13 @@ class _Pass:
     def to_weights(self, rows: Tensor) -> Tensor:
         """dL/dv_j = sum_ci Rbar_ci phi_c(x_ij): the sums of the transpose, weighed by the cotangents."""
         total = torch.zeros_like(cast(Tensor, self.weights))
-        for tile in self.tiling:
+        for tile in self.team.share(iter(self.tiling)):
             for c, values in enumerate(self.functions.values(self.dots(tile), self.scratch)):
                 self.layout.forbidden.zero_(values, tile)
                 total[tile.cols] += rows[c, tile.rows] @ values
                 if self.tiling.triangle and not tile.diagonal:
                     total[tile.rows] += values @ rows[c, tile.cols]
+        self.team.total_(total)
         return total
 
     def gradients(self, rows: Tensor, cols: Tensor, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
@@ -218,7 +223,7 @@ class _Pass:
         to_offsets = None if self.offsets is None else torch.zeros_like(self.offsets)
         to_leaves = [torch.zeros_like(leaf) for leaf in self.functions.leaves]
         cols = rows if triangle else cols
-        for tile in self.tiling:
+        for tile in self.team.share(iter(self.tiling)):
             pulled, given = self.functions.pull(self.dots(tile), self._weigh(tile, rows, cols), self.scratch)
             weights = pulled.to(self.q.dtype)
             twice = triangle and tile.diagonal  # both orders of a pair are in the tile, and in the weights of each
@@ -232,6 +237,8 @@ class _Pass:
                 total += part / 2 if twice else part
         to_weights = self.to_weights(rows) if needed[4] else None
         self.scratch.release()
+        offsets = [] if to_offsets is None else [to_offsets]
+        self.team.total_(*([to_q] if triangle else [to_q, to_k]), *offsets, *to_leaves)
         to_lead = (to_q * self.q).sum() / (2 if triangle else 1) if needed[2] else None
         by_columns = None if triangle else to_k.mul_(self.lead)
         return to_q.mul_(self.lead), by_columns, to_lead, to_offsets, to_weights, *to_leaves

@@ -171,8 +171,8 @@ def _agree(live: SharedKeys, gram: Gram) -> bool:
 def _layout(scores: Scores, gram: SharedKeys, columns: bool, triangle: bool) -> Layout:
     n, m = scores.shape
     triangle = triangle and gram.q is gram.k and known_symmetric(scores.mask)
-    tiling = Tiling(n, m, limits(scores.device).tile, triangle)
-    return Layout(tiling, forbidden(scores.mask, tiling), columns and not triangle)
+    tiling = Tiling(n, m, scores.team.side(limits(scores.device).tile, max(n, m)), triangle)
+    return Layout(tiling, forbidden(scores.mask, tiling), columns and not triangle, scores.team)
 
 
 def log_sums(

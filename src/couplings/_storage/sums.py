@@ -77,7 +77,7 @@ class Sums(ABC):
 
     def row_tops(self) -> Tensor:
         """The highest entry of each row of whatever is stored: NaN where a score is."""
-        return torch.cat([panel.amax(1) for _, panel in self.source.panels(ROWS)])
+        return self.source.joined(ROWS, [panel.amax(1) for _, panel in self.source.panels(ROWS)])
 
 
 class LogSums(Sums):
@@ -99,15 +99,17 @@ class LogSums(Sums):
             rule.half_step(panel, potential, log_weights, c, None if start is None else start[part])
             for part, panel in self.panels(side)
         ]
-        return torch.cat(steps)
+        return self.source.joined(side, steps)
 
     def row_mass(self, rule: Rule, f: Tensor, g: Tensor, weights: Tensor) -> Tensor:
         """sum_j w_j phi(f_i + g_j + h_ij)."""
-        return torch.cat([rule.density(h + g + f[part, None]) @ weights for part, h in self.panels(ROWS)])
+        masses = [rule.density(h + g + f[part, None]) @ weights for part, h in self.panels(ROWS)]
+        return self.source.joined(ROWS, masses)
 
     def log_sums(self, side: int, exponents: Tensor) -> Tensor:
         """By each panel's maximum."""
-        return torch.cat([log_sum_exp(panel, exponents, 1, self._scratch(panel)) for _, panel in self.panels(side)])
+        logs = [log_sum_exp(panel, exponents, 1, self._scratch(panel)) for _, panel in self.panels(side)]
+        return self.source.joined(side, logs)
 
     def sweep(self, exponents: Tensor, answer: Answer) -> tuple[Tensor, Tensor]:
         """The columns' sums of the panels are joined by logaddexp."""
@@ -116,7 +118,7 @@ class LogSums(Sums):
             scratch = self._scratch(panel)
             rows.append(log_sum_exp(panel, exponents, 1, scratch))
             cols = torch.logaddexp(cols, log_sum_exp(panel, answer(rows[-1], part)[:, None], 0, scratch))
-        return torch.cat(rows), cols
+        return self.source.joined(ROWS, rows), self.source.team.log_sum(cols)
 
     def _scratch(self, panel: Tensor) -> Tensor:
         """Memory in the shape of a panel, the same for all."""
@@ -153,10 +155,11 @@ class KernelSums(Sums):
         top = exponents.amax()
         v = torch.exp(exponents - top + self.lift)
         if side == ROWS:
-            return self._log(torch.cat([panel @ v for _, panel in self.source.panels(ROWS)]), top)
+            return self._log(self.source.joined(ROWS, [panel @ v for _, panel in self.source.panels(ROWS)]), top)
         total = v.new_zeros(self.shape[COLS])
         for part, panel in self.source.panels(ROWS):
             total.addmv_(panel.T, v[part])
+        self.source.team.total_(total)
         return self._log(total, top)
 
     def sweep(self, exponents: Tensor, answer: Answer) -> tuple[Tensor, Tensor]:
@@ -170,7 +173,7 @@ class KernelSums(Sums):
             higher = torch.maximum(top, own.amax())
             total.mul_(torch.exp(top - higher)).addmv_(panel.T, torch.exp(own - higher + self.lift))
             top = higher
-        return torch.cat(rows), self._log(total, top)
+        return self.source.joined(ROWS, rows), self.source.team.log_sum(self._log(total, top))
 
     def _log(self, sums: Tensor, top: Tensor) -> Tensor:
         return torch.log(sums) + (top - self.lift + self.centre)
@@ -187,4 +190,4 @@ class KernelSums(Sums):
         apart = torch.maximum(own_high - own_low, other_high - other_low).amax()
         peak = (own_high + other_high + self.centre).amax()
         near = apart <= self.largest + self.lift - self.bound
-        return bool(near & (peak / 2 + self.bound <= self.largest - _KEPT_BACK))
+        return self.source.team.agreed(near & (peak / 2 + self.bound <= self.largest - _KEPT_BACK))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import checks
 from .._storage.grams import OwnKeys, SharedKeys
+from .._storage.team import ALONE, Team
 from ..coupling import Coupling
 from ..distributed import Shares
 from ..errors import InvalidInput, did_you_mean
@@ -83,7 +84,7 @@ def build(views: Sequence[Tensor], sides: Sides, reading: Reading, shares: Share
     if (keys := sides.get("keys")) is not None:
         checks.matrix("keys", keys)
         keys = _prepared(["keys"], [keys], reading.normalize)
-    return _in_batch(z, n, keys, sides, reading)
+    return _in_batch(z, n, keys, sides, reading, ALONE if shares is None else shares.team)
 
 
 def _check_views(views: Sequence[Tensor], sides: Sides, repels: bool) -> None:
@@ -184,13 +185,13 @@ def _made(n: int, views: int, queue: int, device: torch.device) -> _Frame:
 _kept = lru_cache(maxsize=8)(_made)
 
 
-def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Reading) -> Batch:
+def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Reading, team: Team) -> Batch:
     queue = 0 if keys is None else len(keys)
     if keys is not None:
         same_d = keys.shape[1] == z.shape[1]
         checks.require(same_d, f"keys have {keys.shape[1]} dimensions but the views have {z.shape[1]}")
     frame = _Frame.of(n, len(z) // n, queue, z.device)
-    gram = SharedKeys(z, z if keys is None else torch.cat([z, keys.to(z)]), unit=reading.normalize)
+    gram = SharedKeys(z, z if keys is None else torch.cat([z, keys.to(z)]), unit=reading.normalize, team=team)
     labels, domains = (_optional(frame, name, sides.get(name)) for name in ("labels", "domains"))
     sample = frame.sisters
     same: Mask = sample | frame.same(frame.view) if reading.across_views else sample

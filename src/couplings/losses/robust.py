@@ -47,12 +47,12 @@ class _QPower(Loss):
         """In logs: k_ij = M P_ij / (a_i e^f_i), S_i = M e^-f_i, each less shift / tau."""
         level = math.log(len(plan.b)) - self.shift / self.temperature
 
-        def excess(plan: Coupling, part: Part) -> Tensor:
+        def excess(plan: Coupling, part: Part, level: float | Tensor) -> Tensor:
             scale = level - plan.f[:, None]
             wanted = scale + part.log_entries(plan) - torch.log(plan.a)[:, None]
             return part.expect(_difference(self.q * (math.log(self.lam) + scale), self.q * wanted))
 
-        return target.each_row(plan, excess).sum() / self.q
+        return target.each_row(plan, excess, level).sum() / self.q
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:
