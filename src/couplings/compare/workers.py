@@ -21,6 +21,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from couplings.train.errors import ConfigError
+from couplings.train.processes import cores
 
 __all__ = ["Tick", "Workers", "cores", "open_workers"]
 
@@ -154,11 +155,3 @@ def _work(work: Callable[[Job, Tick], Result], job: Job, place: int) -> Result:
     if _counters[-1]:
         raise CancelledError
     return work(job, tick)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

@@ -11,11 +11,12 @@ import torch.distributed as dist
 from torch import nn
 
 from couplings.train.errors import ConfigError
+from couplings.train.run import fastest_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["hidden_statistics", "opened_fabric", "part_of", "synchronised"]
+__all__ = ["cores", "hidden_statistics", "opened_fabric", "part_of", "synchronised"]
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -27,16 +28,19 @@ def opened_fabric(precision: str, devices: int) -> Iterator[Fabric]:
     With more than one and without torchrun the command that is running is started again for each further device.
 
     Raises:
-        ConfigError: fewer devices are here.
+        ConfigError: fewer devices are here, or they do not compute in this precision.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    here, nodes = _started_by_torchrun() or (devices, 1)
+    started = _started_by_torchrun()
+    here, nodes = started or (devices, 1)
+    _check(precision, None if started else devices)
     strategy = "ddp" if here * nodes > 1 else "auto"
     try:
         fabric = Fabric(accelerator="auto", devices=here, num_nodes=nodes, precision=precision, strategy=strategy)
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"devices: {here} cannot be used here ({error})") from None
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"devices: {here} cannot be used here ({' '.join(str(error).split())}); take fewer") from None
     fabric.launch()
     try:
         yield fabric
@@ -44,6 +48,29 @@ def opened_fabric(precision: str, devices: int) -> Iterator[Fabric]:
         # What comes after training happens in one process, and its losses must not wait for others.
         if here * nodes > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _check(precision: str, devices: int | None) -> None:
+    """Refuse what this machine cannot do; ``devices`` is None where their number is somebody else's choice."""
+    if devices is not None and devices < 1:
+        raise ConfigError(f"devices: {devices} came; take 1 or more")
+    if fastest_device().type != "cpu":
+        return
+    if precision == "16-mixed":
+        raise ConfigError("precision: '16-mixed' wants a GPU, and none is here; take 'bf16-mixed' or '32-true'")
+    if devices is not None and devices > cores():
+        raise ConfigError(
+            f"devices: {devices} processes would wait for each other on {cores()} cores; take {cores()} or fewer"
+            f" (--devices {cores()}), or start them with torchrun"
+        )
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 def _started_by_torchrun() -> tuple[int, int] | None:
