@@ -373,6 +373,16 @@ def test_labels_reach_the_loss(prepared: Prepared, tiny_data: Dataset) -> None:
     _equal(trainer.step(0.1).value, expected)
 
 
+# Fails: _diagnose asks for the coupling without the domains, so every such run ends at its first step
+def test_domains_reach_the_loss_and_its_picture(tiny_config: RunConfig, tmp_path: Path) -> None:
+    images, rows = torch.rand(40, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(40)
+    data = from_arrays(images, rows % 2, domains=rows // 2 % 2, test_fraction=0.2)
+    changes = {"loss": "gca-ince", "loss.target": {"within": 0.3, "across": 0.1}, "pairs.domains": True}
+    run = train(with_overrides(tiny_config, changes), tmp_path / "run", dataset=data)
+    draw_coupling(run, data, tmp_path / "coupling.png")
+    assert (tmp_path / "coupling.png").stat().st_size > 0
+
+
 # Settings that cannot work say so before they train
 
 
