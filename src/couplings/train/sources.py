@@ -120,7 +120,8 @@ def _npz(config: DataConfig) -> Dataset:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is not an .npz file of plain arrays ({error})") from None
+        reason = f"{path} is not an .npz file of plain arrays ({error})"
+        raise DataError(f"{reason}; write arrays of numbers with numpy.savez") from None
     for keys in _NPZ_KEYS:
         if keys[0] in arrays:
             images, labels, test_images, test_labels = (arrays.get(key) for key in keys)
@@ -138,12 +139,16 @@ def _npz(config: DataConfig) -> Dataset:
 def _existing(config: DataConfig) -> Path:
     assert config.folder is not None  # the config checks it
     if not config.folder.exists():
-        raise DataError(f"data.folder: {config.folder} does not exist")
+        what = "the folder of the images" if config.name == "images" else "the .npz file"
+        raise DataError(f"data.folder: {config.folder} does not exist; --data-folder names {what}")
     return config.folder
 
 
 def _image_folder(config: DataConfig) -> Dataset:
-    return read_folder(_existing(config), config.size, config.test_fraction or _TEST_FRACTION, config.domains)
+    folder = _existing(config)
+    if not folder.is_dir():
+        raise DataError(f"data.folder: {folder} is a file; --data-folder names the folder of the images")
+    return read_folder(folder, config.size, config.test_fraction or _TEST_FRACTION, config.domains)
 
 
 def _arrays(config: DataConfig) -> Dataset:
