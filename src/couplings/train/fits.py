@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
+from couplings.errors import InvalidInput
+from couplings.losses import Loss, Sides
 from couplings.train.config import RunConfig
 from couplings.train.data import Dataset
 from couplings.train.encoders import Encoder
@@ -18,8 +22,9 @@ def check_fits(config: RunConfig, data: Dataset) -> None:
     """Refuse settings that these images cannot serve.
 
     Raises:
-        ConfigError: a batch of more images than there are, colour operations on grey images, local views larger than
-            the images, or pairs that want labels or domains which some images lack.
+        ConfigError: a batch of more images than there are, a loss that does not take the pairs, colour operations on
+            grey images, local views larger than the images, or pairs that want labels or domains which some images
+            lack.
 
     Example:
         >>> check_fits(RunConfig(batch_size=64), from_arrays(np.zeros((32, 8, 8))))
@@ -31,6 +36,7 @@ def check_fits(config: RunConfig, data: Dataset) -> None:
         raise ConfigError(
             f"batch_size: {config.batch_size} is more than the {len(data.train_images)} training images; lower it"
         )
+    _check_loss(config)
     Views(config.views, data.shape.channels)
     _check_local(config, data)
     if config.pairs.positives == "class":
@@ -39,6 +45,48 @@ def check_fits(config: RunConfig, data: Dataset) -> None:
         _labelled("pairs.labels", data)
     if config.pairs.domains:
         _check_domains(data)
+
+
+def _check_loss(config: RunConfig) -> None:
+    """Try the loss on random numbers, with all that it will be given."""
+    loss, sides = config.loss.build(), _sides(config)
+    try:
+        loss(*_VIEWS, **_joined(sides.values()))
+    except InvalidInput as error:
+        culprits = [key for key in sides if _takes(loss, [part for other, part in sides.items() if other != key])]
+        raise ConfigError(f"{culprits[0] if culprits else 'loss'}: not for {config.loss.name} ({error})") from None
+
+
+_VIEWS = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+
+
+def _sides(config: RunConfig) -> dict[str, Sides]:
+    """What the settings give to the loss beside the views, by their key."""
+    pairs, ids, found = config.pairs, torch.arange(4), dict[str, Sides]()
+    if pairs.labels:
+        found["pairs.labels"] = {"labels": ids % 2}
+    if pairs.domains:
+        found["pairs.domains"] = {"domains": ids % 2}
+    if pairs.negatives is not None:
+        found["pairs.negatives"] = {"negatives": _VIEWS.transpose(0, 1)}
+    if config.momentum is not None and config.momentum.queue:
+        found["momentum.queue"] = {"keys": _VIEWS[0] + 1, "ids": ids, "key_ids": ids + 4}
+    return found
+
+
+def _joined(parts: Iterable[Sides]) -> Sides:
+    whole = Sides()
+    for part in parts:
+        whole |= part
+    return whole
+
+
+def _takes(loss: Loss, parts: Iterable[Sides]) -> bool:
+    try:
+        loss(*_VIEWS, **_joined(parts))
+    except InvalidInput:
+        return False
+    return True
 
 
 def _check_local(config: RunConfig, data: Dataset) -> None:

@@ -22,7 +22,7 @@ from couplings.two_pass import TwoPass
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Learner", "Outcome", "Seen", "build_learner"]
+__all__ = ["Call", "Learner", "Outcome", "Seen", "build_learner"]
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,35 @@ class Seen:
     ids: Tensor
 
 
+class Call(NamedTuple):
+    """Arguments of a loss."""
+
+    views: tuple[Tensor, ...]
+    sides: Sides
+
+
 class Outcome(NamedTuple):
-    """The loss of a step, and where its global views lie."""
+    """The loss of a step, where its global views lie, and the (first) call that it is the value of."""
 
     value: Tensor
     features: tuple[Tensor, ...]
     projections: tuple[Tensor, ...]
+    call: Call
 
     def detach(self) -> Outcome:
         """The same as constants."""
-        parts = (tuple(tensor.detach() for tensor in views) for views in (self.features, self.projections))
-        return Outcome(self.value.detach(), *parts)
+        features, projections, views = (
+            tuple(tensor.detach() for tensor in group) for group in (self.features, self.projections, self.call.views)
+        )
+        return Outcome(self.value.detach(), features, projections, Call(views, self.call.sides))
 
 
 @dataclass
 class Learner:
     """A network in training.
 
-    Every view is compared with all others in one call of the loss. With a predictor or a momentum encoder it is
-    compared with the other global views as constants, one call a view, and the mean of these calls is the value: the
+    Every view is compared with all others in one call of the loss. With a predictor or a momentum encoder each view is
+    compared with each other global view as a constant, one call a pair, and the mean of these calls is the value: the
     asymmetry of BYOL, SimSiam and MoCo.
 
     Attributes:
@@ -96,12 +106,11 @@ class Learner:
         extra = () if seen.negatives is None or self.slow is not None else (seen.negatives,)
         embedded = self._embed([*seen.views, *extra])
         views, negatives = embedded[: len(seen.views)], [each.projections for each in embedded[len(seen.views) :]]
-        if self.asymmetric:
-            value = self._against_constants(seen, views, negatives)
-        else:
-            value = self.loss(*(view.projections for view in views), **self._sides(seen, negatives))
+        calls = self._calls(seen, views, negatives)
+        value = torch.stack([self.loss(*call.views, **call.sides) for call in calls]).mean()
         shown = views[: self.config.views.count]
-        return Outcome(value, tuple(view.features for view in shown), tuple(view.projections for view in shown))
+        features, projections = (tuple(view[part] for view in shown) for part in range(2))
+        return Outcome(value, features, projections, calls[0])
 
     def follow(self, step: int) -> None:
         """After the optimiser's step: the slow copy follows, the queue takes the keys of the step."""
@@ -122,7 +131,9 @@ class Learner:
             found |= dict(zip(places, self._encode(*(batches[place] for place in places)), strict=True))
         return [found[place] for place in range(len(batches))]
 
-    def _against_constants(self, seen: Seen, views: Sequence[Embedded], negatives: Sequence[Tensor]) -> Tensor:
+    def _calls(self, seen: Seen, views: Sequence[Embedded], negatives: Sequence[Tensor]) -> list[Call]:
+        if not self.asymmetric:
+            return [Call(tuple(view.projections for view in views), self._sides(seen, negatives))]
         if self.slow is None:
             keys = [view.projections.detach() for view in views[: self.config.views.count]]
             negatives = [each.detach() for each in negatives]
@@ -131,9 +142,8 @@ class Learner:
         sides = self._sides(seen, negatives)
         if self.queue is not None:
             self._waiting = torch.cat(keys), seen.ids.repeat(len(keys))
-        others = [[key for b, key in enumerate(keys) if b != a] for a in range(len(views))]
-        terms = [self.loss(view.predictions, *rest, **sides) for view, rest in zip(views, others, strict=True)]
-        return torch.stack(terms).mean()
+        pairs = [(view.predictions, key) for a, view in enumerate(views) for b, key in enumerate(keys) if a != b]
+        return [Call(pair, sides) for pair in pairs]
 
     @torch.no_grad()
     def _of_the_slow(self, seen: Seen, slow: Model) -> tuple[list[Tensor], list[Tensor]]:

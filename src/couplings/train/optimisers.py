@@ -39,6 +39,13 @@ def _sgd(groups: Iterable[Any], config: OptimiserConfig) -> Optimizer:
 def _lars(groups: Iterable[Any], config: OptimiserConfig) -> Optimizer:
     from timm.optim import Lars
 
+    # As SimCLR, BYOL and MoCo v3 have it: biases and batch norms neither decay nor get a rate of their own.
+    groups = [
+        {**group, "params": weights, **({} if matrices else {"weight_decay": 0.0})}
+        for group in groups
+        for matrices in (True, False)
+        if (weights := [weight for weight in group["params"] if (weight.ndim > 1) == matrices])
+    ]
     return Lars(groups, lr=config.lr, weight_decay=config.weight_decay, momentum=config.inertia)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from couplings.losses import LOSSES, parameters_of
+from couplings.losses import LOSSES, Sides, parameters_of
 from couplings.report import coupling_picture, curves
 from couplings.train.data import Dataset
 from couplings.train.run import Run
@@ -47,6 +47,7 @@ def title(run: Run, what: str) -> str:
 class _Batch:
     views: tuple[Tensor, ...]
     labels: Tensor | None
+    sides: Sides
 
     def repeated(self) -> Tensor | None:
         """Labels of the rows in block order."""
@@ -58,12 +59,12 @@ def draw_coupling(run: Run, dataset: Dataset, path: Path) -> Path:
     """Draw the largest coupling of the run's loss and its pair weights on one batch of views."""
     batch = _batch(run, dataset)
     views = run.model(torch.cat(batch.views)).projections.float().chunk(len(batch.views))
-    plans = {name: coupling.plan() for name, coupling in run.loss.coupling(*views).items()}
+    plans = {name: coupling.plan() for name, coupling in run.loss.coupling(*views, **batch.sides).items()}
     # CACR's attraction is one column; the plan over negatives is what there is to see.
     name = max(plans, key=lambda key: plans[key].numel())
     coupling_picture(
         plans[name],
-        run.loss.pair_weights(*views),
+        run.loss.pair_weights(*views, **batch.sides),
         path,
         labels=batch.repeated(),
         images=torch.cat(batch.views),
@@ -79,7 +80,18 @@ def _batch(run: Run, dataset: Dataset) -> _Batch:
     count = min(max(2, _ROWS // run.config.views.count), len(dataset.train_images))
     chosen = _chosen(dataset, count, generator)
     views = Views(run.config.views, dataset.shape.channels)(dataset.train_images[chosen], generator)
-    return _Batch(views, None if dataset.train_labels is None else dataset.train_labels[chosen])
+    labels = None if dataset.train_labels is None else dataset.train_labels[chosen]
+    return _Batch(views[: run.config.views.count], labels, _sides(run, dataset, chosen))
+
+
+def _sides(run: Run, dataset: Dataset, chosen: Tensor) -> Sides:
+    """Labels and domains where the loss was trained with them."""
+    pairs, sides = run.config.pairs, Sides()
+    if pairs.labels and dataset.train_labels is not None:
+        sides["labels"] = dataset.train_labels[chosen]
+    if pairs.domains and dataset.train_domains is not None:
+        sides["domains"] = dataset.train_domains[chosen]
+    return sides
 
 
 def _chosen(dataset: Dataset, count: int, generator: torch.Generator) -> Tensor:

@@ -17,6 +17,7 @@ from couplings.errors import InvalidInput
 from couplings.losses import Loss, Sides
 from couplings.train.config import ConfigError, RunConfig
 from couplings.train.data import Dataset
+from couplings.train.fits import check_encoder_fits
 from couplings.train.learner import Learner, Outcome, Seen, build_learner
 from couplings.train.optimisers import build_optimiser, rate
 from couplings.train.processes import part_of, synchronised
@@ -161,7 +162,7 @@ def _diverged(step: int, reason: str) -> ConfigError:
 
 @torch.no_grad()
 def _diagnose(loss: Loss, outcome: Outcome) -> dict[str, Any]:
-    couplings = loss.coupling(*outcome.projections)
+    couplings = loss.coupling(*outcome.call.views, **outcome.call.sides)
     projections = [gathered(view) for view in outcome.projections]
     features = torch.cat([gathered(view) for view in outcome.features])
     return {
@@ -176,6 +177,7 @@ def prepare(config: RunConfig, data: Dataset, fabric: Fabric) -> Trainer:
     """A run before its first step."""
     torch.manual_seed(config.seed)
     plain = build_model(config, data.shape)
+    check_encoder_fits(config, plain.encoder)
     plain.encoder.standardise_by(data.train_images)
     loss = config.loss.build().to(fabric.device)
     network = synchronised(plain, fabric)

@@ -39,7 +39,7 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
         value = value.model_dump()
     if isinstance(inner, dict) and (rest or isinstance(value, str)):
         _assign_inside(inner, rest or "name", value)
-    elif isinstance(inner, dict) and not isinstance(value, dict):
+    elif isinstance(inner, dict) and not isinstance(value, dict) and value is not None:
         raise ConfigError(f"{key}: {value!r} came for a group of settings; {_group_hint(key, inner, value)}")
     else:
         values[section] = {rest: value} if rest else value

@@ -111,7 +111,7 @@ class RunConfig(Settings):
                 "lower it, or leave it out to encode the batch in one pass"
             )
         queue = 0 if self.momentum is None else self.momentum.queue
-        if self.batch_size < 2 and self.pairs.negatives is None and not queue:
+        if self.batch_size < 2 and self.pairs.negatives is None:
             raise ValueError(
                 "batch_size: got 1, and one image has no negatives; take 2 or more, or set pairs.negatives"
             )
