@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
+from typing import BinaryIO
 
-__all__ = ["named", "remove_leftovers", "write_bytes"]
+__all__ = ["named", "remove_leftovers", "replacing", "write_bytes"]
 
 _UNFINISHED = ".part"
 
@@ -25,7 +26,18 @@ def named(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file through a temporary one in the same folder, so that no reader sees half of it.
+    """Write a file so that no reader sees half of it.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` is the path.
+    """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file in the same folder, which gets the name when the block ends well and is gone otherwise.
 
     Raises:
         OSError: it cannot be written; ``filename`` is the path.
@@ -34,7 +46,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         handle, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 # A machine that loses power must not find a whole name with half of the bytes.
                 os.fsync(file.fileno())
@@ -46,6 +58,6 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what :func:`write_bytes` left in a folder when its process was killed."""
+    """Remove what :func:`replacing` left in a folder when its process was killed."""
     for path in folder.glob(f".*{_UNFINISHED}"):
         path.unlink(missing_ok=True)

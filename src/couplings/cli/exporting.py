@@ -31,7 +31,7 @@ def export_command(folder: Path, output: Path, *, with_projector: bool, onnx: bo
         )
     say(f"Written to {done.folder}: {', '.join(done.files)}.")
     say(f'Use it: from couplings.train import load_encoder; load_encoder("{done.folder}")(images)')
-    say(f"What images it takes, and how onnxruntime uses it: {done.folder / 'README.md'}.")
+    say(f"More, with the images it takes: {done.folder / 'README.md'}.")
 
 
 def embed_command(folder: Path, output: Path, options: EmbedOptions, *, overwrite: bool) -> None:

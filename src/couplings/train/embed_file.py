@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from tempfile import mkstemp
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from couplings.files import named
+from couplings.files import replacing
 from couplings.train.data import Dataset
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.extras import imported
@@ -135,38 +132,22 @@ def write_embeddings(path: Path, embeddings: Embeddings) -> None:
     check_output(path, overwrite=True)
     made = make_folders(path.parent)
     try:
-        _replaced(path, lambda temporary: FORMATS[path.suffix](temporary, embeddings))
+        with replacing(path) as file:
+            FORMATS[path.suffix](file, embeddings)
     except BaseException:
         remove_empty(made)
         raise
 
 
-def _replaced(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a temporary file beside ``path``, then give it the name."""
-    with named(path):
-        handle, name = mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        try:
-            write(Path(name))
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
-
-
-def _write_npz(path: Path, found: Embeddings) -> None:
-    # An open file: numpy would add a suffix to a name.
-    with path.open("wb") as file:
-        np.savez(
-            file,
-            features=found.features,
-            labels=found.labels,
-            index=found.index,
-            part=found.part,
-            classes=np.array(found.classes, dtype=str),
-        )
+def _write_npz(file: BinaryIO, found: Embeddings) -> None:
+    np.savez(
+        file,
+        features=found.features,
+        labels=found.labels,
+        index=found.index,
+        part=found.part,
+        classes=np.array(found.classes, dtype=str),
+    )
 
 
 def _arrow() -> Any:
@@ -174,7 +155,7 @@ def _arrow() -> Any:
     return imported("pyarrow", "a .parquet file", "'couplings[parquet]'")
 
 
-def _write_parquet(path: Path, found: Embeddings) -> None:
+def _write_parquet(file: BinaryIO, found: Embeddings) -> None:
     arrow = _arrow()
     names = np.array([*found.classes, None], dtype=object)
     unknown = found.labels < 0
@@ -186,8 +167,8 @@ def _write_parquet(path: Path, found: Embeddings) -> None:
         "features": arrow.FixedSizeListArray.from_arrays(arrow.array(found.features.ravel()), found.features.shape[1]),
     }
     table = arrow.table(columns).replace_schema_metadata({"classes": json.dumps(found.classes)})
-    arrow.parquet.write_table(table, path)
+    arrow.parquet.write_table(table, file)
 
 
-FORMATS: dict[str, Callable[[Path, Embeddings], None]] = {".npz": _write_npz, ".parquet": _write_parquet}
+FORMATS: dict[str, Callable[[BinaryIO, Embeddings], None]] = {".npz": _write_npz, ".parquet": _write_parquet}
 """How a file is written, by its suffix."""

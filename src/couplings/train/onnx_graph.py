@@ -24,7 +24,7 @@ BATCHES = (1, 3, 16)
 """Sizes of the batches that are compared; none is the size that the graph was traced with."""
 
 _TRACED = 2
-_INSTALL = "'couplings[export]'"
+_WANTS, _INSTALL = "the ONNX file (--no-onnx does without)", "'couplings[export]'"
 
 
 class Check(NamedTuple):
@@ -82,9 +82,9 @@ def onnx_graph(parts: nn.ModuleDict, shape: ImageShape) -> Graph:
     Raises:
         ConfigError: a library of the extra ``export`` is not installed.
     """
-    runtime = imported("onnxruntime", "ONNX export", _INSTALL)
+    runtime = imported("onnxruntime", _WANTS, _INSTALL)
     for library in ("onnx", "onnxscript"):
-        imported(library, "ONNX export", _INSTALL)
+        imported(library, _WANTS, _INSTALL)
     network = _Parts(parts).eval()
     data = b""
     try:
