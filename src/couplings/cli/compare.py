@@ -28,7 +28,7 @@ class CompareOptions:
         vary: KEY=VALUE,VALUE,... makes every loss once with each value; repeatable, for all combinations.
         data: Data sets, as for `couplings train`; NAME=FOLDER says where the files of one lie.
         data_folder: The folder of the files, for all data sets that read files.
-        seeds: How many, from 0; or the seeds themselves, two or more.
+        seeds: How many, from 0; or the seeds themselves, two or more [default: 3].
         reference: The variant that the others are compared with [default: the first].
         supervised: Add the same encoder taught the labels.
         steps: Training steps of each run.
@@ -72,11 +72,6 @@ class CompareOptions:
             ("--batch-size", "batch_size", self.batch_size),
         )
         return [of_flag(*flag) for flag in flags if flag[-1] is not None] + [of_word(word) for word in self.set_ or []]
-
-    def chosen_seeds(self) -> list[int]:
-        """One number is how many, several are the seeds."""
-        given = self.seeds or [3]
-        return list(range(given[0])) if len(given) == 1 else given
 
 
 _DEFAULTS = CompareOptions()

@@ -13,7 +13,7 @@ from typing import Any
 from couplings.cli.compare import CompareOptions
 from couplings.cli.settings import merged, of_word
 from couplings.compare.demo import DemoResult, demo, demo_plan
-from couplings.compare.plan import Comparison, Trial
+from couplings.compare.plan import Comparison, Trial, first_seeds
 from couplings.compare.result import Result, block_of
 from couplings.compare.run import Watcher, compare
 from couplings.compare.variants import Variant, losses_named, split_list, variants_of
@@ -60,13 +60,18 @@ def _planned(recipes: Sequence[Path], options: CompareOptions) -> Comparison:
         options.output,
         _recipes(recipes, options) if recipes else _presets(options),
         _variants(options),
-        options.chosen_seeds(),
+        _seeds(options.seeds or [3]),
         shared=merged(options.settings()),
         reference=options.reference,
         supervised=options.supervised,
         workers=options.workers,
         overwrite=options.overwrite,
     )
+
+
+def _seeds(given: Sequence[int]) -> Sequence[int]:
+    """One number is how many, several are the seeds."""
+    return given if len(given) > 1 else first_seeds(given[0])
 
 
 def _variants(options: CompareOptions) -> list[Variant]:

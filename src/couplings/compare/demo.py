@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from couplings.compare.pictures import entries_of
-from couplings.compare.plan import Comparison
+from couplings.compare.plan import Comparison, first_seeds
 from couplings.compare.run import Watcher, compare, remove_stopped
 from couplings.compare.tables import Table, tables
 from couplings.compare.variants import Variant, Varied
@@ -46,7 +46,7 @@ def demo_plan(folder: Path, seeds: int = 2, steps: int | None = None) -> Compari
     variants = [Variant(name, name, (Varied("loss.name", name),)) for name in _LOSSES]
     shared = {} if steps is None else {"steps": steps}
     bases = {_DATA: preset(_DATA)}
-    return Comparison.plan(folder, bases, variants, range(seeds), shared=shared, overwrite=True)
+    return Comparison.plan(folder, bases, variants, first_seeds(seeds), shared=shared, overwrite=True)
 
 
 def demo(comparison: Comparison, watcher: Watcher | None = None) -> list[Outcome]:

@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from couplings.compare.variants import SUPERVISED, Objective, Variant
-from couplings.compare.workers import cores
 from couplings.train.config import RunConfig, with_overrides
 from couplings.train.errors import ConfigError, did_you_mean
+from couplings.train.processes import cores
 
-__all__ = ["Comparison", "Refused", "Trial"]
+__all__ = ["Comparison", "Refused", "Trial", "first_seeds", "slug"]
 
 RUNS = "runs"
 
@@ -156,9 +156,19 @@ def _range(values: list[int]) -> str:
     return f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
+def first_seeds(count: int) -> range:
+    """That many seeds, from 0.
+
+    Raises:
+        ConfigError: none.
+    """
+    if count < 1:
+        raise ConfigError(f"seeds: {count} came; at least one seed is needed")
+    return range(count)
+
+
 def _check(folder: Path, seeds: Sequence[int], workers: int | None) -> None:
-    if not seeds:
-        raise ConfigError("seeds: none came; at least one seed is needed")
+    first_seeds(len(seeds))
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds: {' '.join(map(str, seeds))} came; each seed once")
     if workers is not None and workers < 1:

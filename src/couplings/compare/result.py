@@ -16,8 +16,8 @@ from couplings.compare.markdown import markdown
 from couplings.compare.plan import Comparison
 from couplings.compare.tables import ACCURACIES, GEOMETRY, Row, Table, tables
 from couplings.compare.work import Outcome
-from couplings.compare.workers import cores
 from couplings.files import write_bytes
+from couplings.train.processes import cores
 from couplings.train.run import PACKAGES
 
 __all__ = ["NUMBERS", "TABLE", "Result", "block_of"]

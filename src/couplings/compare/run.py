@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from couplings.compare.plan import Comparison, Trial
 from couplings.compare.standing import Standing, measured, standing
 from couplings.compare.work import Job, Outcome, Reference, make, reference_of
-from couplings.compare.workers import Workers, open_workers
 from couplings.train.errors import ConfigError
 from couplings.train.folder import CONFIG, WEIGHTS, make_folders, remove_empty, remove_run, writer
+from couplings.workers import Workers, WorkerStopped, open_workers
 
 __all__ = ["Watcher", "compare", "remove_stopped"]
 
@@ -40,7 +40,8 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
     A run that fails is an outcome with a message, and the others go on.
 
     Raises:
-        ConfigError: a folder holds a run with other settings, or another process is writing it; nothing is begun.
+        ConfigError: a folder holds a run with other settings, or another process is writing it, and nothing is begun;
+            or the system stopped a worker.
         KeyboardInterrupt: Ctrl-C; finished runs are kept.
     """
     told = watcher or Watcher()
@@ -56,9 +57,12 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
     try:
         with open_workers(min(comparison.workers, len(left)), len(left)) as workers:
             fresh = _make(workers, comparison, left, done, told)
-    except BaseException:
+    except BaseException as error:
         remove_stopped(comparison)
         remove_empty(made)
+        if isinstance(error, WorkerStopped):
+            remedy = "take fewer --workers, or a smaller --batch-size; the same command continues with what is left"
+            raise ConfigError(f"{error}; {remedy}") from None
         raise
     by_folder = {outcome.trial.folder: outcome for outcome in (*done, *fresh)}
     return [by_folder[trial.folder] for trial in comparison.trials]

@@ -16,7 +16,6 @@ from couplings.compare.plan import Trial
 from couplings.compare.standing import Standing, measured, standing
 from couplings.compare.supervised import train_supervised
 from couplings.compare.variants import Objective
-from couplings.compare.workers import Tick
 from couplings.errors import CouplingWarning, InvalidInput
 from couplings.train.config import DataConfig, RunConfig
 from couplings.train.data import Dataset
@@ -28,6 +27,7 @@ from couplings.train.records import Silent, StepRecord
 from couplings.train.run import Run
 from couplings.train.sources import load
 from couplings.train.trainer import prepare
+from couplings.workers import Tick
 
 __all__ = ["Job", "Outcome", "Reference", "make", "reference_of"]
 

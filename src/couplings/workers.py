@@ -20,10 +20,7 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from couplings.train.errors import ConfigError
-from couplings.train.processes import cores
-
-__all__ = ["Tick", "Workers", "cores", "open_workers"]
+__all__ = ["Tick", "WorkerStopped", "Workers", "open_workers"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -37,6 +34,10 @@ _GRACE_SECONDS = 10.0
 """For a job to save what it continues from."""
 
 _counters: Any = None
+
+
+class WorkerStopped(RuntimeError):
+    """A worker ended in the middle of a job."""
 
 
 def _ignore(*_: object) -> None:
@@ -67,7 +68,7 @@ class Workers:
 
         Raises:
             Exception: the first that a job raised.
-            ConfigError: the system stopped a worker.
+            WorkerStopped: the system stopped a worker.
         """
         futures = {self._pool.submit(_work, work, job, place): job for place, job in enumerate(jobs)}
         waiting: set[Future[Result]] = set(futures)
@@ -83,10 +84,7 @@ def _result(future: Future[Result]) -> Result:
     try:
         return future.result()
     except BrokenProcessPool:
-        raise ConfigError(
-            "a worker process was stopped by the system, which does so when memory runs out; take fewer --workers,"
-            " or a smaller --batch-size. The same command continues with what is left"
-        ) from None
+        raise WorkerStopped("a worker process was stopped by the system, which does so when memory runs out") from None
 
 
 @contextmanager
