@@ -108,13 +108,12 @@ class KeyQueue(nn.Module):
         def describe() -> Header:
             self._check(keys, ids)
             facts = {"the queue": f"{self.size} keys of {self.dim} numbers, {len(self)} of them there"}
-            facts |= {"the dtype of the keys": str(keys.dtype), "ids": "passed" if ids is not None else "not passed"}
+            facts["ids"] = "not passed" if ids is None else "passed"
             return Header(len(keys), facts=facts)
 
         shares, _ = compared(describe)
-        device = self.stored.device
-        ids = None if ids is None else gathered(ids.long().to(device), shares)
-        return gathered(keys.detach().to(device), shares), ids
+        ids = None if ids is None else gathered(ids.to(self.stored_ids), shares)
+        return gathered(keys.to(self.stored), shares), ids
 
     def _check(self, keys: Tensor, ids: Tensor | None) -> None:
         checks.matrix("keys", keys, empty=True)

@@ -14,6 +14,7 @@ from ..coupling import Coupling
 from ..distributed import Header, Shares, checksum, compared, gathered, processes, with_gradient
 from ..errors import InvalidInput
 from ..masks import GivenMask
+from ..precision import at_least_single
 from ..targets import Given, Pairs
 from .build import Sides, id_vector
 
@@ -84,7 +85,8 @@ class _Own:
             checks.require(fits, f"negatives are those of {len(negatives)} samples but the views have {n}")
         given = {name: cast(Tensor, sides.get(name)) for name in _INTEGERS if sides.get(name) is not None}
         integers = {name: id_vector(name, ids, n).to(device) for name, ids in given.items()}
-        return _Own(len(views), torch.cat(list(views), dim=1), negatives, integers)
+        rows = at_least_single(torch.cat(list(views), dim=1))  # in which it is computed; not all backends know bfloat16
+        return _Own(len(views), rows, None if negatives is None else at_least_single(negatives), integers)
 
     def header(self, sides: Sides) -> Header:
         """What all processes must agree on."""
