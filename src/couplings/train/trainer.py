@@ -175,11 +175,13 @@ def _diagnose(loss: Loss, outcome: Outcome) -> dict[str, Any]:
 
 def prepare(config: RunConfig, data: Dataset, fabric: Fabric) -> Trainer:
     """A run before its first step."""
+    if config.batch_size < fabric.world_size:
+        raise ConfigError(f"batch_size: {config.batch_size} leaves some of {fabric.world_size} processes without images")
     torch.manual_seed(config.seed)
     plain = build_model(config, data.shape)
     check_encoder_fits(config, plain.encoder)
     plain.encoder.standardise_by(data.train_images)
-    loss = config.loss.build().to(fabric.device)
+    loss = fabric._precision.convert_module(config.loss.build()).to(fabric.device)
     network = synchronised(plain, fabric)
     model, optimiser = fabric.setup(network, build_optimiser(network, loss, config.optimiser))
     pairs, device = config.pairs, fabric.device
