@@ -1,0 +1,179 @@
+"""One run by two processes: the weights of one process, whatever the batch is made of."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from couplings.train import Run, RunConfig, Silent, StepRecord, train, with_overrides
+from couplings.train.checkpoint import checkpoints
+
+TINY = {
+    "encoder": "timm:test_vit",
+    "encoder.patch_size": 4,
+    "projector.hidden": None,
+    "projector.dim": 8,
+    "data.limit": 64,
+    "batch_size": 15,
+    "steps": 5,
+    "log_every": 1,
+    "checkpoint_every": 2,
+    "precision": "64-true",
+    "views.rotation": 10,
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "infonce": {},
+    "three views": {"views.count": 3, "loss": "hcl"},
+    "column marginals": {"loss": "gca-ince"},
+    "labels": {"loss": "supcon", "pairs.labels": True},
+    "a learnt temperature": {"loss": "clip", "loss.learnable": True},
+    "momentum and a queue": {"momentum.decay": 0.9, "momentum.queue": 40},
+    "own negatives": {"pairs.negatives": 3, "pairs.positives": "class"},
+    "a pool": {"pairs.negatives": 3, "pairs.pool": 7},
+    "two passes": {"micro_batch": 4},
+}
+
+
+def _config(name: str) -> RunConfig:
+    return with_overrides(RunConfig(), {**TINY, **VARIANTS[name]})
+
+
+class _Stop(Silent):
+    def on_step(self, step: StepRecord) -> None:
+        if step.step == 3:
+            raise SystemError("a crash")
+
+
+def _as_torchrun(rank: int, port: int) -> None:
+    torch.set_num_threads(1)
+    env = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": 2,
+        "LOCAL_WORLD_SIZE": 2,
+        "MASTER_PORT": port,
+        "GROUP_RANK": 0,
+    }
+    os.environ.update({key: str(value) for key, value in env.items()})
+    os.environ.update(MASTER_ADDR="127.0.0.1", TORCHELASTIC_RUN_ID="test")
+
+
+def _train_all(rank: int, port: int, folder: Path) -> None:
+    """The body of each of the two processes."""
+    _as_torchrun(rank, port)
+    for name in VARIANTS:
+        train(_config(name), folder / name)
+
+
+def _train_one(rank: int, port: int, folder: Path) -> None:
+    _as_torchrun(rank, port)
+    train(_config("momentum and a queue"), folder)
+
+
+def _two(body: Any, folder: Path) -> None:
+    """Run a body in two processes, none of which may hang."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=body, args=(rank, port, folder), daemon=True) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(240)
+    codes = [process.exitcode for process in both]
+    for process in both:
+        process.kill()
+    assert codes == [0, 0]
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs, one a variant, trained by two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    _two(_train_all, folder)
+    return folder
+
+
+def _equal(one: Run, two: Run) -> None:
+    for part in ("model", "loss"):
+        states = getattr(one, part).state_dict(), getattr(two, part).state_dict()
+        for name, value in states[0].items():
+            torch.testing.assert_close(
+                states[1][name], value, rtol=1e-9, atol=1e-11, msg=lambda said, n=name: f"{n}: {said}"
+            )
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_two_processes_end_where_one_does(name: str, by_two: Path, tmp_path: Path) -> None:
+    one, two = train(_config(name), tmp_path / "one"), Run.load(by_two / name)
+    _equal(one, two)
+    losses = [[line["loss"] for line in run.metrics()] for run in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+    spread = [[line[key] for line in run.metrics()[:1] for key in ("alignment", "uniformity")] for run in (one, two)]
+    assert spread[1] == pytest.approx(spread[0], rel=1e-6)
+    assert sorted(path.name for path in two.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
+
+
+def test_two_processes_continue_what_one_began(tmp_path: Path) -> None:
+    config = _config("momentum and a queue")
+    whole = train(config, tmp_path / "whole")
+    with pytest.raises(SystemError):
+        train(config, tmp_path / "run", _Stop())
+    assert checkpoints(tmp_path / "run")
+    _two(_train_one, tmp_path / "run")
+    _equal(whole, Run.load(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("start", ["--devices", "torchrun"])
+def test_the_command(start: str, tmp_path: Path) -> None:
+    words = ["train", "--output", str(tmp_path / "run"), "--steps", "3", "--limit", "64", "--batch-size", "16"]
+    words += ["--set", "evaluation.draws=1", "--set", "encoder.width=4"]
+    run = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "couplings",
+        *words,
+    ]
+    if start == "--devices":
+        run = [sys.executable, "-m", "couplings", *words, "--devices", "2"]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("training on digits") == 1
+    assert done.stdout.count("Written to") == 1
+    assert "batch norms, which torch synchronises on GPUs only" in done.stdout.replace("\n", " ")
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["trained"]["knn"] > 0.3
+
+
+def test_a_batch_that_is_smaller_than_the_processes_is_refused(tmp_path: Path) -> None:
+    words = [
+        "train",
+        "--output",
+        str(tmp_path / "run"),
+        "--devices",
+        "2",
+        "--batch-size",
+        "1",
+        "--set",
+        "pairs.negatives=2",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "couplings", *words], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 2
+    assert "batch_size" in done.stderr
+    assert not (tmp_path / "run").exists()
