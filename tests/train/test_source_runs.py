@@ -26,6 +26,12 @@ SHRUNK = {
 }
 
 
+def _write_domains(folder: Path) -> None:
+    for domain in ("photo", "sketch"):
+        for name in ("ant", "bee"):
+            write_images(folder / domain / name, 5, size=(16, 12))
+
+
 def _write_npz(folder: Path) -> None:
     rows = np.arange(20)
     np.savez(folder / "a.npz", images=random_bytes(20, 12, 12, 3), labels=rows % 2, domains=rows // 10)
@@ -100,6 +106,22 @@ def test_a_thinned_out_cifar(name: str, recipe: Callable[..., RunConfig], tmp_pa
 
 def test_classes_as_positives_with_negatives_of_their_own(recipe: Callable[..., RunConfig], tmp_path: Path) -> None:
     _assert_learns(recipe("svhn", **{"pairs.positives": "class", "pairs.negatives": 3}), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["images", "npz"])
+def test_domains_reach_the_loss(
+    name: str, recipe: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = {"loss.name": "gca-ince", "loss.target": {"within": 1.0, "across": 0.5}, "pairs.domains": True}
+    if name == "images":
+        monkeypatch.setitem(FILES, "images", (None, _write_domains, (3, 12, 16)))
+        target["data.domains"] = True
+    config = recipe(name, **target)
+    run = _assert_learns(config, tmp_path / "run")
+    assert run.dataset is not None
+    assert len(run.dataset.domain_names) == 2
+    blind = train(with_overrides(config, {"pairs.domains": False, "loss": "infonce"}), tmp_path / "blind")
+    assert blind.metrics()[0]["loss"] != run.metrics()[0]["loss"]
 
 
 STRONG = {
