@@ -128,6 +128,12 @@ def queued(size: int) -> tuple[Tensor | None, ...]:
     return over.keys, alone.keys, over.ids, alone.ids
 
 
+def halved() -> tuple[Tensor, Tensor]:
+    """Views in half precision."""
+    counts, views = _counts(), [v.bfloat16() for v in _views(_counts())]
+    return InfoNCE()(*(own(v, counts) for v in views)), InfoNCE(gather=False)(*views)
+
+
 def rows_in_turn() -> tuple[Tensor, Tensor, Tensor]:
     """Gathered rows, each process's own rank, and the gradient at the own rows."""
     rank = dist.get_rank()

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-PATIENCE = 60
-"""Seconds until a process that does not answer counts as hanging."""
+PATIENCE = 300
+"""Seconds until a process that does not answer counts as hanging: on a machine that is busy with other things too."""
 
 
 def _serve(rank: int, world: int, meeting: str, pipe: Connection) -> None:

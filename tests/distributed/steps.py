@@ -140,6 +140,33 @@ def compare_all(name: str) -> dict[str, Outcome]:
     return {title: compare(name, scenario) for title, scenario in scenarios(CASES[name]).items()}
 
 
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("IOT", {"uniformity": 0.3}),
+    ("HCLOT", {"rule": "quadratic", "sweeps": 3}),
+    ("SupCon", {"log_inside": True}),
+    ("CACR", {"cost": "rbf", "tau_plus": 0.05}),
+    ("SinkhornCACR", {"cost": "rbf", "t_negative": 4.0}),
+    ("BalancedAlphaCL", {"p": 4.0, "sweeps": None}),
+    ("AlphaCL", {"rule": "quadratic"}),
+    ("AlphaCL", {"rule": "power"}),
+    ("InfoNCE", {"normalize": False}),
+    ("HCL", {"normalize": False}),
+    ("GCAINCE", {"normalize": False}),
+    ("Triplet", {"normalize": False}),
+    ("GCAUOT", {"rho1": 0.3, "rho2": 0.7}),
+    ("GCAINCE", {"temperature": 0.002}),
+    ("GCAINCE", {"sweeps": 0}),
+    ("HCLOT", {"cost": "exp", "reg": 0.002, "sweeps": 12}),
+]
+"""Every branch of the engines that defaults do not reach: entropies, other rules, logarithms, rows of any norm."""
+
+
+def compare_options(number: int, limits: dict[str, int]) -> Outcome:
+    """One of these."""
+    name, options = OPTIONS[number]
+    return compare(name, Scenario(options=options), limits)
+
+
 def compare_large(name: str, limits: dict[str, int], titles: tuple[str, ...]) -> dict[str, Outcome]:
     """Those of these calls that the loss takes, at sizes that are large for these limits."""
     known = scenarios(CASES[name])

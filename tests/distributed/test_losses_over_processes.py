@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pool import Pool
-from steps import compare_all, compare_large
+from steps import OPTIONS, compare_all, compare_large, compare_options
 
 from helpers import CASES
 
@@ -36,3 +36,12 @@ def test_large_batches_are_shared_work(pool: Pool, name: str, storage: str) -> N
         for title, outcome in outcomes.items():
             assert outcome.gradient < 1e-9, (rank, title, outcome)
             assert outcome.value < 1e-9, (rank, title, outcome)
+
+
+@pytest.mark.parametrize("pool", [2], indirect=True, ids=["processes2"])
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("number", range(len(OPTIONS)), ids=lambda number: str(OPTIONS[number]))
+def test_every_branch_of_the_engines_is_shared_work(pool: Pool, number: int, storage: str) -> None:
+    for outcome in pool.run(compare_options, number, STORAGES[storage]):
+        assert outcome.gradient < 1e-9, outcome
+        assert outcome.value < 1e-9, outcome
