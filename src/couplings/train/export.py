@@ -65,8 +65,7 @@ def export(
 
     Raises:
         ConfigError: a folder that holds something else, an export without ``overwrite``, or a missing library.
-        DataError: the network cannot be written as ONNX, or the graph differs from torch by more than
-            :data:`~couplings.train.onnx_graph.TOLERANCE`. The other files are whole, and there is no ONNX file.
+        DataError: the network has no graph that agrees with torch; the other files are whole.
         OSError: a file cannot be written; nothing of the export is left.
 
     Example:
