@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from . import checks
-from ._storage.team import Team
+from ._storage.team import Team, of_each
 from .errors import InvalidInput
 
 
@@ -151,14 +151,13 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, shares: Shares) -> Tensor:
         ctx.shares = shares
-        longest, several = max(shares.counts), len(shares.counts)
+        longest = max(shares.counts)
         padded = rows.new_zeros((longest, *rows.shape[1:]))
         padded[: len(rows)] = rows
-        everybody = rows.new_empty((several * longest, *rows.shape[1:]))
-        dist.all_gather_into_tensor(everybody, padded)
-        if shares.total == len(everybody):
-            return everybody
-        return torch.cat([everybody[k * longest :][:count] for k, count in enumerate(shares.counts)])
+        everybody = of_each(padded, len(shares.counts))
+        if shares.total == len(shares.counts) * longest:
+            return everybody.flatten(0, 1)
+        return torch.cat([theirs[:count] for theirs, count in zip(everybody, shares.counts, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:

@@ -200,6 +200,12 @@ MISTAKES: dict[str, tuple[Callable[[], Call], Callable[[], Call], str]] = {
         "keys= is torch.float32 (3, 5) with checksum",
     ),
     "longer keys": (lambda: _with(keys=torch.ones(3, D)), lambda: _with(keys=torch.ones(2, D)), "keys= is torch.float"),
+    "no sample anywhere": (lambda: ([torch.randn(0, D)] * 2, {}), lambda: ([torch.randn(0, D)] * 2, {}), "1 is empty"),
+    "one sample": (
+        lambda: ([torch.randn(0, D)] * 2, {}),
+        lambda: ([torch.randn(1, D)] * 2, {}),
+        "views hold one sample",
+    ),
     "a local mask": (
         lambda: _with(mask=torch.zeros(8, 8, dtype=torch.bool)),
         lambda: _with(mask=torch.zeros(8, 8, dtype=torch.bool)),

@@ -74,9 +74,7 @@ class Team:
         """log sum exp over the processes, entry by entry."""
         if self.size == 1:
             return logs
-        everybody = logs.new_empty((self.size, *logs.shape))
-        dist.all_gather_into_tensor(everybody.view(-1), logs.contiguous().view(-1))
-        return torch.logsumexp(everybody, 0)
+        return torch.logsumexp(of_each(logs, self.size), 0)
 
     def agreed(self, condition: Tensor) -> bool:
         """Whether a 0-dim condition holds for all: what decides on the next message must be the same everywhere."""
@@ -88,3 +86,11 @@ class Team:
 
 
 ALONE = Team()
+
+
+def of_each(values: Tensor, processes: int) -> Tensor:
+    """The values of all processes, (processes, ...), of one shape."""
+    everybody = values.new_empty((processes, *values.shape))
+    if values.numel():
+        dist.all_gather(list(everybody.unbind(0)), values.contiguous())
+    return everybody
