@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a run of a comparison failed, 2 a mistake in the command o
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,21 @@ __all__ = ["main"]
 _USAGE, _STOPPED = 2, 130
 _MEASURING = "bench"
 """The command that runs as a process of the library's users does: under OpenMP's own policy of waiting."""
+
+_ROOM, _RIGHTS, _FILE = (
+    "make room, and give the same command again",
+    "name a place that you may write into",
+    "a file is in the way; name another folder",
+)
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), _FILE),
+    errno.EISDIR: "name a file",
+    errno.ENOENT: "look at the path",
+    errno.ENAMETOOLONG: "name a shorter one",
+}
+"""What to do about what the system says."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +76,10 @@ def _run(arguments: list[str]) -> int:
         if not _users_mistake(error):
             raise
         return _fail(_message(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _fail(f"out of memory ({_first_line(error)}); lower --batch-size, or encode in parts: --micro-batch 16")
     return code if isinstance(code, int) else 0
 
 
@@ -69,12 +89,26 @@ def _users_mistake(error: Exception) -> bool:
     from couplings.train.errors import ConfigError, DataError
 
     return isinstance(error, (ConfigError, DataError, InvalidInput)) or (
-        isinstance(error, OSError) and error.filename is not None
+        isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC)
     )
 
 
 def _message(error: Exception) -> str:
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    if not isinstance(error, OSError):
+        return str(error)
+    parts = [f"{error.filename}: {error.strerror}" if error.filename is not None else f"{error.strerror}"]
+    return "; ".join([*parts, *([_REMEDIES[error.errno]] if error.errno in _REMEDIES else [])])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """On an accelerator torch has a class for it, elsewhere words."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _fail(message: str) -> int:
