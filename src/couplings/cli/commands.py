@@ -24,7 +24,9 @@ def evaluate_command(folder: Path, data_folder: Path | None) -> None:
     if not run.finished:
         say(f"This run was stopped after {run.step} of {run.config.steps} steps.")
     moved = {} if data_folder is None else {"data.folder": data_folder}
-    measure(run, images_of(with_overrides(run.config, moved)))
+    dataset = images_of(with_overrides(run.config, moved))
+    run.check_shape(dataset.shape)
+    measure(run, dataset)
 
 
 def images_of(config: RunConfig) -> Dataset:
@@ -43,12 +45,23 @@ def measure_once(run: Run, dataset: Dataset) -> None:
     from couplings.cli.closing import close_run
     from couplings.train.pictures import COUPLING, CURVES
 
-    known, pictures = run.folder / EVALUATION, [run.folder / name for name in (CURVES, COUPLING)]
-    if known.is_file() and all(path.is_file() for path in pictures):
+    known, pictures = _measured(run.folder / EVALUATION), [run.folder / name for name in (CURVES, COUPLING)]
+    if known is not None and all(path.is_file() for path in pictures):
         say(f"It is measured, too; couplings evaluate {shlex.quote(str(run.folder))} measures again.")
-        close_run(run, Evaluation.from_json(read_json(known)), pictures)
+        close_run(run, known, pictures)
     else:
         measure(run, dataset)
+
+
+def _measured(path: Path) -> Evaluation | None:
+    """None if nothing was measured, or it cannot be read."""
+    if not path.is_file():
+        return None
+    try:
+        return Evaluation.from_json(read_json(path))
+    except (DataError, KeyError, TypeError):
+        say(f"{path} is damaged: it is measured again.")
+        return None
 
 
 def measure(run: Run, dataset: Dataset) -> None:

@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 _PATTERN, _KEPT = "checkpoint-*.safetensors", 2
+_LONGEST = 240
+"""Characters of torch's words in a message of ours."""
 
 
 class Checkpoint(NamedTuple):
@@ -90,11 +93,12 @@ def remove_checkpoints(folder: Path) -> None:
 
 def newest_checkpoint(folder: Path, say: Callable[[str], None] = lambda _: None) -> Checkpoint | None:
     """The newest checkpoint that is whole; None if there is none. ``say`` is told of those that are not."""
-    for path in checkpoints(folder):
+    found = checkpoints(folder)
+    for path in found:
         try:
             return _read_checkpoint(path)
         except DataError as error:
-            say(f"{error}; the one before it is used.")
+            say(f"{error}; {'it begins anew' if path == found[-1] else 'the one before it is used'}.")
     return None
 
 
@@ -115,14 +119,14 @@ def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
     return f"{found:08x}"
 
 
-def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path, what: str, remedy: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path}: {what} ({error})") from None
+        raise DataError(f"{path}: {what} ({error}){remedy}") from None
 
 
 def save_weights(path: Path, parts: Mapping[str, nn.Module], step: int) -> None:
@@ -140,7 +144,7 @@ def load_weights(path: Path, parts: Mapping[str, nn.Module]) -> int:
     Raises:
         DataError: the file is missing, damaged, or of another model.
     """
-    state, facts = _read(path, "no weights of this encoder")
+    state, facts = _read(path, "no whole file of weights", "; restore it, or make it anew with --overwrite")
     fill(path, parts, state)
     return int(facts.get("step", 0))
 
@@ -152,7 +156,15 @@ def fill(path: Path, parts: Mapping[str, nn.Module], state: Mapping[str, Tensor]
         try:
             part.load_state_dict(mine)
         except RuntimeError as error:
-            raise DataError(f"{path}: no weights of this encoder ({error})") from None
+            reason = f"no weights of this encoder ({_first_flaw(error)})"
+            raise DataError(f"{path}: {reason}; restore it, or make it anew with --overwrite") from None
+
+
+def _first_flaw(error: RuntimeError) -> str:
+    """Torch names the class of the module, then, a line each, all parameters that do not fit."""
+    _, *flaws = str(error).splitlines()
+    first = shorten(flaws[0] if flaws else str(error), _LONGEST)
+    return f"{first.rstrip('.')}, and {len(flaws) - 1} more" if len(flaws) > 1 else first
 
 
 def _belongs(name: str, prefix: str, prefixes: Iterable[str]) -> bool:

@@ -198,10 +198,11 @@ def evaluate(run: Run, dataset: Dataset | None = None, baseline: Baselines | Non
         baseline: of :func:`baselines`, if computed already.
 
     Raises:
-        DataError: no labels, one class only, or no test images.
+        DataError: no labels, one class only, no test images, or images of another shape than the run's.
     """
     start = time.perf_counter()
     data = dataset or run.dataset or load(run.config.data)
+    run.check_shape(data.shape)
     split = _split(data, run.config.evaluation.probe_limit)
     found = baseline or baselines(data, run.config)
     trained = _probe(lambda images: embed(run.encoder, images), split, run.config.evaluation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +19,7 @@ from couplings.train.checkpoint import fill, load_weights, newest_checkpoint, re
 from couplings.train.config import RunConfig
 from couplings.train.data import Dataset, to_float, to_images
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, head
-from couplings.train.errors import DataError
+from couplings.train.errors import ConfigError, DataError
 from couplings.train.folder import CONFIG, METRICS, WEIGHTS
 from couplings.train.neighbours import leave_one_out_accuracy
 
@@ -60,13 +60,15 @@ class Run:
         """
         place = Path(folder)
         if not (place / CONFIG).is_file():
-            raise DataError(f"{place} is not a run folder: it has no {CONFIG}")
+            raise DataError(f"{place} is not a run folder: it has no {CONFIG}; name one that 'couplings train' wrote")
         saved = read_json(place / CONFIG)
         try:
             config, shape = RunConfig(**saved["config"]), ImageShape(*saved["image_shape"])
         except (KeyError, TypeError) as error:
-            raise DataError(f"{place / CONFIG} was not written by couplings ({error!r})") from None
-        model, loss = build_model(config, shape), config.loss.build()
+            raise DataError(f"{place / CONFIG} was not written by couplings ({error!r}); restore it") from None
+        except ConfigError as error:
+            raise ConfigError(f"{place / CONFIG}: {error}") from None
+        model, loss = build_model(_without_fetching(config), shape), config.loss.build()
         step = _load(place, model, loss)
         return cls(place, config, model.eval(), loss, step, shape)
 
@@ -87,15 +89,28 @@ class Run:
             DataError: images of other channels or another size than those it was trained on.
         """
         pixels = to_images(images)
-        came, wanted = tuple(pixels.shape[1:]), tuple(self.shape)
-        if came != wanted:
-            raise DataError(f"images: {came} came, the encoder was trained on {wanted} (channels, height, width)")
+        self.check_shape(pixels.shape[1:])
         return embed(self.encoder, pixels, batch_size)
+
+    def check_shape(self, came: Sequence[int]) -> None:
+        """Refuse images of another shape (channels, height, width) than those the encoder was trained on.
+
+        Raises:
+            DataError: names both shapes.
+        """
+        if tuple(came) != tuple(self.shape):
+            raise DataError(
+                f"images: {tuple(came)} came, the encoder was trained on {tuple(self.shape)} (channels, height, width);"
+                " resize them"
+            )
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of the training, one a logged step."""
         path = self.folder / METRICS
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        except ValueError as error:
+            raise DataError(f"{path} holds a line that is no JSON ({error}); restore it, or remove it") from None
 
     def knn_accuracy(self, images: Any, labels: Any, neighbours: int = 20) -> float:
         """Share of ``images`` whose nearest others (cosine, weighted vote) name their class: leave one out."""
@@ -117,10 +132,21 @@ class Run:
         return Path(path)
 
 
+def _without_fetching(config: RunConfig) -> RunConfig:
+    """The same network, whose weights are here already."""
+    params = {key: value for key, value in config.encoder.params.items() if key != "pretrained"}
+    return config.model_copy(update={"encoder": config.encoder.model_copy(update={"params": params})})
+
+
 def _load(folder: Path, model: Model, loss: Loss) -> int:
     weights = folder / WEIGHTS
-    if weights.is_file() or (checkpoint := newest_checkpoint(folder)) is None:
+    if weights.is_file():
         return load_weights(weights, weight_parts(model, loss))
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        raise DataError(
+            f"{weights} is missing, and there is no whole checkpoint; the command that began the run goes on with it"
+        )
     fill(folder, {"model.": model, "loss.": loss}, checkpoint.tensors)
     return checkpoint.step
 
