@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 from couplings.files import named, remove_leftovers
 from couplings.train.checkpoint import checkpoints, read_json, remove_checkpoints, write_json
 from couplings.train.config import RunConfig, differences
-from couplings.train.errors import ConfigError
+from couplings.train.errors import ConfigError, DataError
 
 __all__ = ["CONFIG", "EVALUATION", "METRICS", "WEIGHTS", "remove_run", "run_folder", "writer"]
 
 CONFIG, METRICS, WEIGHTS, EVALUATION = "config.json", "metrics.jsonl", "weights.safetensors", "evaluation.json"
 _PICTURES = ("curves.png", "coupling.png")
+_VIEWERS, _TENSORBOARD = ("wandb.json", "trackio.json"), "tensorboard"
 _LOCK = ".lock"
 _FREE = ("data.folder", "data.download", "checkpoint_every")
 """Settings that change nothing about what a run computes."""
@@ -30,8 +32,8 @@ def run_folder(folder: Path, described: Mapping[str, Any], overwrite: bool) -> I
     checkpoint takes its files along.
 
     Raises:
-        ConfigError: the folder holds another run (unless ``overwrite``) or something that is no run, or another process
-            is writing into it.
+        ConfigError: the folder holds another run (unless ``overwrite``), a damaged one or something that is no run, or
+            another process is writing into it.
     """
     _refuse_foreign(folder)
     made = make_folders(folder)
@@ -116,7 +118,10 @@ def _refuse_foreign(folder: Path) -> None:
 def _refuse_another(folder: Path, described: Mapping[str, Any]) -> None:
     if not (folder / CONFIG).is_file():
         return
-    changed = _changed(read_json(folder / CONFIG), described)
+    try:
+        changed = _changed(read_json(folder / CONFIG), described)
+    except DataError as error:
+        raise ConfigError(f"folder: {error}; name another folder, or replace the run with --overwrite") from None
     if changed:
         raise ConfigError(
             f"folder: {folder} holds a run with other settings ({'; '.join(changed)}); name another folder, give its"
@@ -128,8 +133,10 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What keeps a run from being continued, a phrase each."""
     try:
         before, after = (RunConfig(**described["config"]) for described in (old, new))
-    except (KeyError, TypeError, ConfigError) as error:
-        return [f"its {CONFIG} is not readable: {error}"]
+    except (KeyError, TypeError):
+        return [f"its {CONFIG} was not written by couplings"]
+    except ConfigError as error:
+        return [f"its {CONFIG} has other keys: {error}"]
     found = [
         f"{key} is {was!r} there, {now!r} here"
         for key, (was, now) in differences(before, after).items()
@@ -142,7 +149,8 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _unlink(folder: Path) -> None:
     remove_checkpoints(folder)
-    for name in (WEIGHTS, METRICS, EVALUATION, *_PICTURES, CONFIG):
+    shutil.rmtree(folder / _TENSORBOARD, ignore_errors=True)
+    for name in (WEIGHTS, METRICS, EVALUATION, *_PICTURES, *_VIEWERS, CONFIG):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -151,7 +159,8 @@ def _locked(folder: Path) -> Iterator[None]:
     """Let no other process write into the folder; the system lifts the lock of one that was killed."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / _LOCK, timeout=0)
+    # Somebody who only asks whether it is held holds it for a moment.
+    lock = FileLock(folder / _LOCK, timeout=1)
     try:
         with named(folder / _LOCK):
             lock.acquire()
