@@ -12,7 +12,7 @@ from made import loss, tiny
 from couplings.compare import Comparison, losses_named, plan, variants_of
 from couplings.compare.variants import SUPERVISED
 from couplings.losses import LOSSES
-from couplings.train import ConfigError
+from couplings.train import ConfigError, preset
 
 
 def names(*words: str) -> list[str]:
@@ -108,7 +108,7 @@ def test_refused_variants(words: list[str], axes: dict[str, list[object]], said:
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
     rows = variants_of([], {"data.folder": ["a/b", "a_b"]})
     with pytest.raises(ConfigError, match="share a folder"):
-        Comparison.plan(tmp_path, {"npz": tiny()}, [*rows], [0])
+        Comparison.plan(tmp_path, {"npz": preset("npz")}, rows, [0])
 
 
 def test_examples_of_the_plan() -> None:

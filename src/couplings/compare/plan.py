@@ -83,16 +83,9 @@ class Comparison:
     ) -> Comparison:
         """Decide on the runs; nothing is written yet.
 
-        Args:
-            folder: where everything goes.
-            bases: the recipe of each data set, by its name.
-            variants: of :func:`couplings.compare.variants.variants_of`.
-            seeds: different numbers.
-            shared: settings over the recipe by their dotted keys, for all variants; a variant's own come on top.
-            reference: name of a variant; the first if None.
-            supervised: add the ceiling.
-            workers: runs at a time; as many as there are cores if None.
-            overwrite: make those anew that are done already.
+        ``bases`` are the recipes of the data sets by their names, ``shared`` are settings over them by dotted keys,
+        below a variant's own. ``reference`` is the name of a variant (the first if None), ``supervised`` adds the
+        ceiling, and ``workers`` are as many as there are cores if None.
 
         Raises:
             ConfigError: no seed or twice the same, an unknown reference, settings that fit no variant, or a
