@@ -236,6 +236,15 @@ def test_each_pair_of_a_view_and_a_key_weighs_alike(prepared: Prepared) -> None:
     _equal(value, torch.stack(terms).mean())
 
 
+# Fails: one call a pair leaves each one positive, so that t_positive is an ignored option; the paper weighs the keys of
+# the other views by their distance
+@pytest.mark.parametrize("changes", [{"views.count": 5}, LOCAL])
+def test_far_keys_attract_more_where_the_loss_says_so(prepared: Prepared, changes: dict[str, Any]) -> None:
+    cacr = {"loss": "cacr", "momentum.decay": 0.9, "loss.params": {}, **changes}
+    alike, far = (prepared(**{**cacr, "loss.params": {"t_positive": t}}) for t in (0.0, 5.0))
+    assert far.step(0.1).value.item() > alike.step(0.1).value.item() + 1e-3
+
+
 def test_a_coupling_with_local_views_is_drawn(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     run = train(with_overrides(tiny_config, {**LOCAL, "steps": 1}), tmp_path / "run", dataset=tiny_data)
     draw_coupling(run, tiny_data, tmp_path / "coupling.png")
