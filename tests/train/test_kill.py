@@ -40,7 +40,7 @@ def _train(folder: Path, slow_disk: bool) -> None:
     torch.set_num_threads(1)
     if slow_disk:
         # The bytes lie in the temporary file, which has not got its name yet.
-        os.fsync = lambda _: time.sleep(0.3)
+        os.fsync = lambda _: time.sleep(1)
     train(with_overrides(preset("digits"), SETTINGS), folder)
 
 
