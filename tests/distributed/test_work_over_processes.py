@@ -27,6 +27,8 @@ def test_tiles_are_shared_out(pool: Pool, name: str) -> None:
 @pytest.mark.parametrize("budget", [0, 1 << 40], ids=["remade", "kept"])
 def test_panels_are_shared_out(pool: Pool, name: str, budget: int) -> None:
     """Each process holds its rows; potentials are vectors."""
+    if pool.world > 2 and name != "GCAINCE":  # one will do
+        return
     results = pool.run(work.shares, name, budget, 3)
     total = sum(mine.panels for mine, _ in results)
     for mine, alone in results:
@@ -38,6 +40,8 @@ def test_panels_are_shared_out(pool: Pool, name: str, budget: int) -> None:
 
 @pytest.mark.parametrize("name", ["InfoNCE", "GCAINCE", "SparseGCA", "SinkhornCACR"])
 def test_what_a_plan_answers_is_the_same(pool: Pool, name: str) -> None:
+    if pool.world > 2 and name != "InfoNCE":
+        return
     for answers in pool.run(work.verbs, name):
         assert sum(verb.startswith("gradient") for verb in answers) > 5
         for verb, (over, alone) in answers.items():
