@@ -236,8 +236,6 @@ def test_each_pair_of_a_view_and_a_key_weighs_alike(prepared: Prepared) -> None:
     _equal(value, torch.stack(terms).mean())
 
 
-# Fails: one call a pair leaves each one positive, so that t_positive is an ignored option; the paper weighs the keys of
-# the other views by their distance
 @pytest.mark.parametrize("changes", [{"views.count": 5}, LOCAL])
 def test_far_keys_attract_more_where_the_loss_says_so(prepared: Prepared, changes: dict[str, Any]) -> None:
     cacr = {"loss": "cacr", "momentum.decay": 0.9, "loss.params": {}, **changes}

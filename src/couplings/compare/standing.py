@@ -11,13 +11,9 @@ from couplings.train.checkpoint import read_json
 from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.evaluate import Evaluation
-from couplings.train.folder import CONFIG, EVALUATION, WEIGHTS, writer
+from couplings.train.folder import CONFIG, EVALUATION, FREE, WEIGHTS, writer
 
 __all__ = ["Standing", "measured", "standing"]
-
-
-_FREE = ("data.folder", "data.download", "checkpoint_every")
-"""Settings that change nothing about what a run computes."""
 
 
 class Standing(Enum):
@@ -72,7 +68,7 @@ def _refuse_others(trial: Trial) -> None:
         raise ConfigError(
             f"{path} was not written by this version of couplings ({error}); remove {trial.folder}"
         ) from None
-    ignored = (*_FREE, *(UNUSED if trial.variant.objective is Objective.LABELS else ()))
+    ignored = (*FREE, *(UNUSED if trial.variant.objective is Objective.LABELS else ()))
     keys = {key: both for key, both in differences(saved, trial.config).items() if not key.startswith(ignored)}
     if keys:
         words = ", ".join(f"{key} (there {there}, here {here})" for key, (there, here) in keys.items())

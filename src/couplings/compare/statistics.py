@@ -67,7 +67,7 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
     mean, n = statistics.fmean(differences), len(differences)
     if max(differences) - min(differences) < _ROUNDING:
         return Difference(mean, None, None, None, n)
-    from scipy.stats import t  # type: ignore[import-untyped]
+    from scipy.stats import t
 
     error = statistics.stdev(differences) / math.sqrt(n)
     half = float(t.ppf((1 + _LEVEL) / 2, n - 1)) * error

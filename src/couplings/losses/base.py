@@ -66,6 +66,7 @@ class Loss(nn.Module, ABC):
 
     repels: ClassVar[bool] = True
     shares_columns: ClassVar[bool] = False
+    weighs_positives: ClassVar[bool] = False
     takes_target: ClassVar[bool] = False
     takes_domains: bool = False
     labels_attract: bool = False

@@ -68,6 +68,8 @@ class CACR(Loss):
         -2.0
     """
 
+    weighs_positives = True
+
     def __init__(
         self,
         t_positive: float = 1.0,

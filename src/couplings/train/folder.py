@@ -14,13 +14,13 @@ from couplings.train.checkpoint import checkpoints, read_json, remove_checkpoint
 from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError, DataError
 
-__all__ = ["CONFIG", "EVALUATION", "METRICS", "WEIGHTS", "remove_run", "run_folder", "writer"]
+__all__ = ["CONFIG", "EVALUATION", "FREE", "METRICS", "WEIGHTS", "remove_run", "run_folder", "writer"]
 
 CONFIG, METRICS, WEIGHTS, EVALUATION = "config.json", "metrics.jsonl", "weights.safetensors", "evaluation.json"
 _PICTURES = ("curves.png", "coupling.png")
 _VIEWERS, _TENSORBOARD = ("wandb.json", "trackio.json"), "tensorboard"
 _LOCK = ".lock"
-_FREE = ("data.folder", "data.download", "checkpoint_every")
+FREE = ("data.folder", "data.download", "checkpoint_every")
 """Settings that change nothing about what a run computes."""
 
 
@@ -140,7 +140,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found = [
         f"{key} is {was!r} there, {now!r} here"
         for key, (was, now) in differences(before, after).items()
-        if key not in _FREE
+        if key not in FREE
     ]
     # Arrays given in Python have no name to be told by, and files change.
     same_images = all(old.get(key) == new.get(key) for key in ("image_shape", "images"))

@@ -72,8 +72,8 @@ class Learner:
     """A network in training.
 
     Every view is compared with all others in one call of the loss. With a predictor or a momentum encoder each view is
-    compared with each other global view as a constant, one call a pair, and the mean of these calls is the value: the
-    asymmetry of BYOL, SimSiam and MoCo.
+    compared with each other global view as a constant, one call a pair (one call a view where the loss weighs positives
+    against each other), and the mean of these calls is the value: the asymmetry of BYOL, SimSiam and MoCo.
 
     Attributes:
         model: Fabric's wrapper of the network.
@@ -142,8 +142,14 @@ class Learner:
         sides = self._sides(seen, negatives)
         if self.queue is not None:
             self._waiting = torch.cat(keys), seen.ids.repeat(len(keys))
-        pairs = [(view.predictions, key) for a, view in enumerate(views) for b, key in enumerate(keys) if a != b]
-        return [Call(pair, sides) for pair in pairs]
+        others = [[key for b, key in enumerate(keys) if a != b] for a in range(len(views))]
+        # A loss that weighs the positives of a sample against each other must see them together.
+        together = [[(key,) for key in rest] if not self.loss.weighs_positives else [tuple(rest)] for rest in others]
+        return [
+            Call((view.predictions, *part), sides)
+            for view, parts in zip(views, together, strict=True)
+            for part in parts
+        ]
 
     @torch.no_grad()
     def _of_the_slow(self, seen: Seen, slow: Model) -> tuple[list[Tensor], list[Tensor]]:

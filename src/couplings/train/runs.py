@@ -155,6 +155,8 @@ def _config(folder: Path) -> Mapping[str, Any]:
             str(value)
         if not all(isinstance(config[key], int) for key in ("steps", "batch_size")):
             raise TypeError("steps and batch_size must be whole numbers")
+        # The ceiling of a comparison is taught labels; the loss of its config is not used.
+        config = {**config, "loss": {"name": "supervised"}} if "supervised" in saved else config
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / CONFIG} was not written by couplings ({error!r})") from None
     return config

@@ -176,7 +176,8 @@ def _diagnose(loss: Loss, outcome: Outcome) -> dict[str, Any]:
 def prepare(config: RunConfig, data: Dataset, fabric: Fabric) -> Trainer:
     """A run before its first step."""
     if config.batch_size < fabric.world_size:
-        raise ConfigError(f"batch_size: {config.batch_size} leaves some of {fabric.world_size} processes without images")
+        few = f"{config.batch_size} images leave some of {fabric.world_size} processes without any"
+        raise ConfigError(f"batch_size: {few}; take more of them, or fewer processes")
     torch.manual_seed(config.seed)
     plain = build_model(config, data.shape)
     check_encoder_fits(config, plain.encoder)
