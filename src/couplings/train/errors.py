@@ -19,10 +19,10 @@ class DataError(ValueError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during training; the weights of ``step`` are saved in ``folder``."""
+    """Ctrl-C during training; after ``step`` steps, from which the run in ``folder`` goes on."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        super().__init__(f"interrupted after {step} steps; the weights so far are in {folder}")
+        super().__init__(f"interrupted after {step} steps; the same command goes on from there ({folder})")
         self.folder = folder
         self.step = step
 
