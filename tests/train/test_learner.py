@@ -58,7 +58,7 @@ def _double(images: Tensor | None) -> Tensor | None:
 
 
 def _rest(seen: Seen) -> tuple[Any, ...]:
-    return seen.chosen, seen.sides, seen.ids
+    return seen.chosen, seen.sides, seen.shown
 
 
 def _descend(model: nn.Module, value: Tensor, lr: float = 0.1) -> None:
@@ -106,10 +106,10 @@ def test_steps_with_momentum_and_a_queue(prepared: Prepared) -> None:
         trainer.step(0.1)
         q = model(torch.cat(seen.views)).projections.chunk(2)
         k = [part.detach() for part in slow(torch.cat(seen.views)).projections.chunk(2)]
-        own = seen.ids[:, None] == ids
+        own = seen.shown[0][:, None] == ids
         _descend(model, (_infonce(q[0], k[1], queue, own) + _infonce(q[1], k[0], queue, own)) / 2)
         _follow(slow, model, 0.9)
-        queue, ids = torch.cat([queue, *k])[-40:], torch.cat([ids, seen.ids, seen.ids])[-40:]
+        queue, ids = torch.cat([queue, *k])[-40:], torch.cat([ids, seen.shown[0], seen.shown[0]])[-40:]
         assert trainer.learner.slow is not None
         assert trainer.learner.queue is not None
         _same(_network(trainer), model)
@@ -186,7 +186,7 @@ def test_keys_come_into_the_queue_after_their_step(prepared: Prepared) -> None:
     assert len(trainer.learner.queue) == 0
     trainer.learner.follow(0)
     assert trainer.learner.queue.ids is not None
-    assert trainer.learner.queue.ids.tolist() == seen.ids.tolist() * 2
+    assert trainer.learner.queue.ids.tolist() == seen.shown[0].tolist() * 2
 
 
 def test_measuring_the_speed_leaves_no_trace(prepared: Prepared) -> None:
@@ -198,6 +198,23 @@ def test_measuring_the_speed_leaves_no_trace(prepared: Prepared) -> None:
     assert plain.learner.queue is not None
     assert torch.equal(measured.learner.queue.stored, plain.learner.queue.stored)
     _same(_network(measured), _network(plain))
+
+
+def test_a_key_knows_which_image_it_shows(prepared: Prepared) -> None:
+    trainer = prepared(**{"momentum.decay": 0.9, "momentum.queue": 1000, "pairs.positives": "class"})
+    seen = _seen(trainer)
+    trainer.step(0.1)
+    assert trainer.learner.queue is not None
+    assert trainer.learner.queue.ids is not None
+    assert trainer.learner.queue.ids.tolist() == seen.shown.flatten().tolist()
+
+
+def test_double_precision_reaches_the_loss(prepared: Prepared) -> None:
+    trainer = prepared(**{"precision": "64-true", "momentum.queue": 40})
+    outcome = trainer.step(0.1)
+    assert {outcome.value.dtype, *(view.dtype for view in outcome.projections)} == {torch.float64}
+    assert trainer.learner.queue is not None
+    assert trainer.learner.queue.stored.dtype == torch.float64
 
 
 # Multi-crop
@@ -368,7 +385,7 @@ def test_labels_reach_the_loss(prepared: Prepared, tiny_data: Dataset) -> None:
     trainer = prepared(**{"pairs.labels": True, "loss": "supcon", "loss.temperature": T})
     model, seen = copy.deepcopy(_network(trainer)), _seen(trainer)
     assert tiny_data.train_labels is not None
-    labels = tiny_data.train_labels[seen.ids].repeat(2)
+    labels = tiny_data.train_labels[seen.shown[0]].repeat(2)
     z = F.normalize(model(torch.cat(seen.views)).projections)
     scores = (z @ z.T / T).masked_fill(torch.eye(len(z), dtype=torch.bool), -math.inf)
     positive = (labels[:, None] == labels) & ~torch.eye(len(z), dtype=torch.bool)

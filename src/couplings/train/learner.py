@@ -34,14 +34,14 @@ class Seen:
         negatives: images of the negatives, (m, c, h, w); None where the batch has them.
         chosen: which of these are each sample's, (n, k).
         sides: what the loss takes beside the views.
-        ids: which image each sample is, (n,).
+        shown: which image each view of each sample shows, (views, n).
     """
 
     views: tuple[Tensor, ...]
     negatives: Tensor | None
     chosen: Tensor | None
     sides: Sides
-    ids: Tensor
+    shown: Tensor
 
 
 class Call(NamedTuple):
@@ -88,7 +88,7 @@ class Learner:
     autocast: Callable[[], AbstractContextManager[None]]
     slow: Model | None = None
     queue: KeyQueue | None = None
-    _waiting: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+    _waiting: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         apart = partial(_apart, self.model)
@@ -118,9 +118,11 @@ class Learner:
             share = 1 - decay(self.config.momentum, step, self.config.steps)
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.slow.parameters()), list(self.model.module.parameters()), share)
-        if self.queue is not None and self._waiting is not None:
-            self.queue.enqueue(*self._waiting)
-            self._waiting = None
+        # View by view, so that several processes fill the queue in the order of one.
+        for keys, images in self._waiting:
+            if self.queue is not None:
+                self.queue.enqueue(keys, images)
+        self._waiting = []
 
     def _embed(self, batches: Sequence[Tensor]) -> list[Embedded]:
         """All images of one size in one forward, so that they share their batch statistics; in two passes of one
@@ -141,7 +143,7 @@ class Learner:
             keys, negatives = self._of_the_slow(seen, self.slow)
         sides = self._sides(seen, negatives)
         if self.queue is not None:
-            self._waiting = torch.cat(keys), seen.ids.repeat(len(keys))
+            self._waiting = list(zip(keys, seen.shown, strict=False))
         others = [[key for b, key in enumerate(keys) if a != b] for a in range(len(views))]
         # A loss that weighs the positives of a sample against each other must see them together.
         together = [[(key,) for key in rest] if not self.loss.weighs_positives else [tuple(rest)] for rest in others]
@@ -168,7 +170,7 @@ class Learner:
         if seen.chosen is not None:
             sides["negatives"] = negatives[0][seen.chosen]
         if self.queue is not None and len(self.queue):
-            sides |= {"keys": self.queue.keys, "ids": seen.ids, "key_ids": self.queue.ids}
+            sides |= {"keys": self.queue.keys, "ids": seen.shown[0], "key_ids": self.queue.ids}
         return sides
 
 
@@ -178,7 +180,11 @@ def build_learner(config: RunConfig, fabric: Fabric, model: Any, loss: Loss) -> 
     if momentum is None:
         return Learner(config, model, loss, fabric.autocast)
     slow = None if momentum.decay == 0 else copy.deepcopy(model.module).requires_grad_(False)
-    queue = KeyQueue(momentum.queue, config.projector.dim).to(fabric.device) if momentum.queue else None
+    queue = (
+        fabric._precision.convert_module(KeyQueue(momentum.queue, config.projector.dim)).to(fabric.device)
+        if momentum.queue
+        else None
+    )
     return Learner(config, model, loss, fabric.autocast, slow, queue)
 
 

@@ -96,7 +96,10 @@ class Trainer:
         self.whole = False
         # What networks draw themselves (dropout) differs from process to process.
         torch.manual_seed(seed_of(self.config.seed, Purpose.NETWORK, self.done) ^ self.fabric.global_rank)
-        outcome = self.learner.outcome(self._seen(self.sampler.draw(self.done)))
+        seen = self._seen(self.sampler.draw(self.done))
+        # Fabric hands embeddings over in the default precision.
+        with self.fabric._precision.tensor_init_context():
+            outcome = self.learner.outcome(seen)
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(outcome.value)
         for group in self.optimiser.param_groups:
@@ -113,8 +116,8 @@ class Trainer:
         part = part_of(drawn.images.shape[1], self.fabric)
         images = drawn.images.to(self.images.device)
         views = self.views.of(self.images, images, random, part)
-        anchors = images[0, part]
-        return Seen(views, *self._negatives(drawn, random, part), self._sides(anchors), anchors)
+        shown = images[:, part]
+        return Seen(views, *self._negatives(drawn, random, part), self._sides(shown[0]), shown)
 
     def _negatives(self, drawn: Drawn, random: torch.Generator, part: slice) -> tuple[Tensor | None, Tensor | None]:
         """The images that the negatives of this process's samples show, and which of them are each sample's."""
