@@ -9,7 +9,7 @@ demo: $(INSTALLED)
 	$(BIN)/couplings demo
 
 test: $(INSTALLED) lint
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check src tests

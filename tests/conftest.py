@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Torch reads these when it is loaded; they hold for its other threads and for processes that tests start, too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from collections.abc import Iterator
 
 import pytest

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import BinaryIO
 
-__all__ = ["named", "remove_leftovers", "replacing", "write_bytes"]
+__all__ = ["half_written", "named", "remove_leftovers", "replacing", "write_bytes"]
 
 _UNFINISHED = ".part"
 
@@ -57,7 +57,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
+def half_written(path: Path) -> bool:
+    """Whether :func:`replacing` left this file when its process was killed."""
+    return path.name.startswith(".") and path.suffix == _UNFINISHED
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what :func:`replacing` left in a folder when its process was killed."""
-    for path in folder.glob(f".*{_UNFINISHED}"):
-        path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if half_written(path):
+            path.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from couplings.train import ConfigError, Dataset, Interrupted, Run, RunConfig, Silent, StepRecord, train
+from couplings import CouplingWarning
+from couplings.train import ConfigError, Dataset, Interrupted, Run, RunConfig, Silent, StepRecord, evaluate, train
 from couplings.train import with_overrides as changed
 from couplings.train.checkpoint import checkpoints
 
@@ -179,3 +180,65 @@ def test_what_a_killed_process_left_half_written_goes(config: RunConfig, tiny_da
     run = train(config, tmp_path / "run", dataset=tiny_data)
     assert len([json.dumps(line) for line in run.metrics()]) == len({line["step"] for line in run.metrics()})
     assert not [path for path in run.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_what_was_measured_halfway_is_forgotten(config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", Stopper(3), tiny_data)
+    evaluate(Run.load(tmp_path / "run"), tiny_data)
+    assert (tmp_path / "run" / "evaluation.json").is_file()
+    assert not (train(config, tmp_path / "run", dataset=tiny_data).folder / "evaluation.json").exists()
+
+
+def test_a_kill_before_the_config_has_its_name_is_no_obstacle(
+    config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.abc.part").write_bytes(b"{")
+    assert train(config, tmp_path / "run", dataset=tiny_data).finished
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_half_of_a_line_is_cut_off(config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    """A power cut can leave less of the log than the checkpoint counts on."""
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", Stopper(5), tiny_data)
+    log = tmp_path / "run" / "metrics.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    steps = [line["step"] for line in train(config, tmp_path / "run", dataset=tiny_data).metrics()]
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("changes", [{"encoder": "timm:resnet18x"}, {"precision": "16-mixed"}])
+def test_what_cannot_be_built_costs_nothing(
+    changes: dict[str, object], config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    train(config, tmp_path / "run", dataset=tiny_data)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(ConfigError):
+        train(changed(config, changes), tmp_path / "run", dataset=tiny_data, overwrite=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("part", ["train_labels", "test_images"])
+def test_other_labels_and_test_images_are_refused(
+    part: str, config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", Stopper(3), tiny_data)
+    others = type(tiny_data)(**{**vars(tiny_data), part: getattr(tiny_data, part).flip(0)})
+    with pytest.raises(ConfigError, match="its training images are others"):
+        train(config, tmp_path / "run", dataset=others)
+
+
+def test_checkpoints_that_a_kill_left_behind_go(config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    run = train(config, tmp_path / "run", dataset=tiny_data)
+    (run.folder / "checkpoint-000000008.safetensors").write_bytes(b"old")
+    assert not checkpoints(train(config, tmp_path / "run", dataset=tiny_data).folder)
+
+
+def test_no_image_is_left_over_alone(config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    """One image has no batch statistics."""
+    pool = {"batch_size": 16, "micro_batch": 3, "pairs.negatives": 3, "pairs.pool": 10}
+    with pytest.warns(CouplingWarning, match="batch norm"):
+        assert train(changed(config, pool), tmp_path / "run", dataset=tiny_data).finished

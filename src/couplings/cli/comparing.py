@@ -43,8 +43,7 @@ def compare_command(recipes: Sequence[Path], options: CompareOptions) -> int:
         with display:
             outcomes = compare(comparison, display)
     except KeyboardInterrupt:
-        done = f"{display.finished} of {len(comparison.trials)} runs are done"
-        raise KeyboardInterrupt(f"stopped; {done}, and the same command continues") from None
+        raise KeyboardInterrupt(f"stopped; {_stopped(comparison, display)}") from None
     result = Result(comparison, tuple(outcomes), time.perf_counter() - start, shlex.join(["couplings", *sys.argv[1:]]))
     written = result.write()
     if options.docs is not None:
@@ -53,6 +52,12 @@ def compare_command(recipes: Sequence[Path], options: CompareOptions) -> int:
 
     close_comparison(result, written)
     return _FAILED if result.failed else 0
+
+
+def _stopped(comparison: Comparison, display: Display) -> str:
+    if comparison.overwrite and not display.training:
+        return "no run was replaced yet, and the same command begins again"
+    return f"{display.finished} of {len(comparison.trials)} runs are done, and {comparison.continuation}"
 
 
 def _planned(recipes: Sequence[Path], options: CompareOptions) -> Comparison:
@@ -129,6 +134,11 @@ class Display(Watcher):
         self._steps = 0
         self._stack = ExitStack()
         self._bar: Bar | None = None
+
+    @property
+    def training(self) -> bool:
+        """Whether the runs have begun."""
+        return self._bar is not None
 
     def __enter__(self) -> Display:
         return self

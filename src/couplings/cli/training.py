@@ -37,7 +37,7 @@ def train_command(recipe: Path | None, options: TrainOptions) -> None:
     if base.about:
         say(base.about)
     dataset = images_of(config)
-    folder = options.output or _default_folder(config, recipe)
+    folder = options.output or _default_folder(config, base, recipe)
     log = options.log if options.log and first_process() else ()
     with TrainingDisplay() as display, opened(log, folder, config) as loggers:
         observer = Several([display, *loggers])
@@ -58,6 +58,9 @@ def _base(recipe: Path | None, data: str | None) -> _Base:
     return _Base(shlex.quote(str(recipe)), config, about)
 
 
-def _default_folder(config: RunConfig, recipe: Path | None) -> Path:
-    name = f"{config.data.name}-{config.loss.name}" if recipe is None else recipe.stem
+def _default_folder(config: RunConfig, base: _Base, recipe: Path | None) -> Path:
+    name = f"{config.data.name}-{config.loss.name}"
+    if recipe is not None:
+        own = config.loss.name == base.config.loss.name
+        name = recipe.stem if own else f"{recipe.stem}-{config.loss.name}"
     return Path("runs") / f"{name}-seed{config.seed}"

@@ -133,6 +133,11 @@ class Comparison:
         """The data sets."""
         return tuple(dict.fromkeys(trial.data for trial in self.trials))
 
+    @property
+    def continuation(self) -> str:
+        """What to do once it was stopped, as the beginning of a sentence's part."""
+        return f"the same command {'without --overwrite ' * self.overwrite}continues"
+
     def describe(self) -> str:
         """What is about to happen, in a line."""
         steps, images = (

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from couplings.compare.plan import Comparison, Trial
-from couplings.compare.standing import Standing, measured, standing
+from couplings.compare.standing import Standing, free, images_described, measured, standing
 from couplings.compare.work import Job, Outcome, Reference, make, reference_of
 from couplings.train.errors import ConfigError
 from couplings.train.folder import CONFIG, WEIGHTS, make_folders, remove_empty, remove_run, writer
@@ -40,14 +40,13 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
     A run that fails is an outcome with a message, and the others go on.
 
     Raises:
-        ConfigError: a folder holds a run with other settings, or another process is writing it, and nothing is begun;
-            or the system stopped a worker.
+        ConfigError: a folder holds a run with other settings or of other images, or another process is writing it,
+            and nothing is begun; or the system stopped a worker.
+        DataError: the images of a run that lies there cannot be had.
         KeyboardInterrupt: Ctrl-C; finished runs are kept.
     """
     told = watcher or Watcher()
-    if comparison.overwrite:
-        _remove(comparison.trials)
-    found = [standing(trial) for trial in comparison.trials]
+    found = _standings(comparison)
     done = [_known(trial) for trial, how in zip(comparison.trials, found, strict=True) if how is Standing.MEASURED]
     left = [trial for trial, how in zip(comparison.trials, found, strict=True) if how is not Standing.MEASURED]
     told.on_begin(done, left)
@@ -61,11 +60,20 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
         remove_stopped(comparison)
         remove_empty(made)
         if isinstance(error, WorkerStopped):
-            remedy = "take fewer --workers, or a smaller --batch-size; the same command continues with what is left"
-            raise ConfigError(f"{error}; {remedy}") from None
+            remedy = "take fewer --workers, or a smaller --batch-size"
+            raise ConfigError(f"{error}; {remedy}; {comparison.continuation} with what is left") from None
         raise
     by_folder = {outcome.trial.folder: outcome for outcome in (*done, *fresh)}
     return [by_folder[trial.folder] for trial in comparison.trials]
+
+
+def _standings(comparison: Comparison) -> list[Standing]:
+    if comparison.overwrite:
+        for trial in comparison.trials:
+            free(trial)
+        return [Standing.OPEN for _ in comparison.trials]
+    described = images_described()
+    return [standing(trial, described) for trial in comparison.trials]
 
 
 def _known(trial: Trial) -> Outcome:
@@ -82,9 +90,12 @@ def _make(
     fresh = workers.run(reference_of, list(missing.values()))
     if not known and all(reference.baselines is None for reference in fresh):
         raise ConfigError(fresh[0].message)
-    told.on_training(_seconds(left, fresh, comparison.workers))
     known |= dict(zip(missing, fresh, strict=True))
     jobs = [Job(trial, known[_key(trial)]) for trial in left]
+    if comparison.overwrite:
+        # Not before their images are known to be there. All at once: then what lies there is of this comparison.
+        _remove(job.trial for job in jobs if job.reference.baselines is not None)
+    told.on_training(_seconds(left, fresh, comparison.workers))
     return workers.run(make, jobs, told.on_steps, lambda _, outcome: told.on_outcome(outcome))
 
 
@@ -109,9 +120,7 @@ def _remove(trials: Iterable[Trial]) -> None:
     """Remove the runs of an earlier comparison."""
     for trial in trials:
         if (trial.folder / CONFIG).is_file():
-            busy = writer(trial.folder)
-            if busy is not None:
-                raise ConfigError(f"{trial.folder}: process {busy} is writing this run; wait for it")
+            free(trial)
             remove_run(trial.folder)
 
 

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from couplings.train.checkpoint import append_line, save_weights, write_json
-from couplings.train.config import PairsConfig, ProjectorConfig, RunConfig
+from couplings.train.checkpoint import append_line, save_weights
+from couplings.train.config import LossConfig, PairsConfig, ProjectorConfig, RunConfig
 from couplings.train.data import Dataset
 from couplings.train.errors import ConfigError, DataError
-from couplings.train.folder import CONFIG, METRICS, WEIGHTS, make_folders, remove_run
+from couplings.train.folder import METRICS, WEIGHTS, forget_measurements, run_folder
 from couplings.train.optimisers import rate
 from couplings.train.processes import opened_fabric
 from couplings.train.records import StepRecord
@@ -36,7 +36,9 @@ Tick = Callable[[int], None]
 
 
 def train_supervised(config: RunConfig, folder: Path, data: Dataset, tick: Tick = lambda _: None) -> Run:
-    """Train the encoder of a config on labels and leave a run folder, which replaces what a stopped one left.
+    """Train the encoder of a config on labels and leave a run folder.
+
+    It has no checkpoints: a run of the same settings and images that lies there, stopped or not, begins anew.
 
     Args:
         config: that of the contrastive runs; `UNUSED` says what of it plays no part.
@@ -46,23 +48,34 @@ def train_supervised(config: RunConfig, folder: Path, data: Dataset, tick: Tick 
 
     Raises:
         DataError: no labels.
-        ConfigError: the training diverges, or the batch is larger than the labelled images.
+        ConfigError: the training diverges, the batch is larger than the labelled images, or the folder holds another
+            run or is being written.
     """
     known = _labelled(data)
     if config.batch_size > len(known.train_images):
         raise ConfigError(f"batch_size: {config.batch_size} is more than {len(known.train_images)} labelled images")
     headed = _headed(config, len(data.classes))
-    remove_run(folder)
-    make_folders(folder)
-    write_json(folder / CONFIG, {**describe_run(headed, data), "supervised": "cross-entropy on the labels"})
-    with torch.random.fork_rng(range(torch.cuda.device_count())), opened_fabric(config.precision, 1) as fabric:
+    described = {**describe_run(headed, data), "supervised": "cross-entropy on the labels"}
+    with run_folder(folder, described, overwrite=False):
+        _begin_anew(folder)
+        _train(headed, known, folder, tick)
+        return replace(Run.load(folder), dataset=data)
+
+
+def _begin_anew(folder: Path) -> None:
+    forget_measurements(folder)
+    for name in (METRICS, WEIGHTS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _train(headed: RunConfig, known: Dataset, folder: Path, tick: Tick) -> None:
+    with torch.random.fork_rng(range(torch.cuda.device_count())), opened_fabric(headed.precision, 1) as fabric:
         trainer = prepare(headed, known, fabric)
         trainer.learner.loss = _CrossEntropy()  # type: ignore[assignment]
-        for step in range(config.steps):
+        for step in range(headed.steps):
             _step(trainer, folder)
             tick(step + 1)
-    save_weights(folder / WEIGHTS, weight_parts(trainer.learner.model.module, config.loss.build()), config.steps)
-    return replace(Run.load(folder), dataset=data)
+    save_weights(folder / WEIGHTS, weight_parts(trainer.learner.model.module, headed.loss.build()), headed.steps)
 
 
 def _labelled(data: Dataset) -> Dataset:
@@ -76,9 +89,9 @@ def _labelled(data: Dataset) -> Dataset:
 
 
 def _headed(config: RunConfig, classes: int) -> RunConfig:
-    """A linear layer to the classes in place of all that stands on the encoder."""
+    """A linear layer to the classes in place of all that stands on the encoder; what is unused is the same for all."""
     head, pairs = ProjectorConfig(hidden=None, dim=classes), PairsConfig(labels=True)
-    plain = {"predictor": None, "momentum": None, "micro_batch": None}
+    plain = {"predictor": None, "momentum": None, "micro_batch": None, "loss": LossConfig()}
     return config.model_copy(update={"projector": head, "pairs": pairs, **plain})
 
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from torch import random
 
@@ -24,7 +24,7 @@ from couplings.train.evaluate import Baselines, Evaluation, baselines, evaluate
 from couplings.train.loop import train
 from couplings.train.processes import opened_fabric
 from couplings.train.records import Silent, StepRecord
-from couplings.train.run import Run
+from couplings.train.run import Run, describe_run
 from couplings.train.sources import load
 from couplings.train.trainer import prepare
 from couplings.workers import Tick
@@ -140,7 +140,8 @@ def _made(job: Job, tick: Tick) -> Evaluation:
     trial = job.trial
     if job.reference.baselines is None:
         raise ConfigError(job.reference.message)
-    data, found = _data(trial.config), standing(trial)
+    data = _data(trial.config)
+    found = standing(trial, partial(describe_run, data=data))
     if found is Standing.OPEN:
         run = _trained(trial, data, tick)
     else:

@@ -7,6 +7,7 @@ whole.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = [
     "remove_checkpoints",
     "save_checkpoint",
     "save_weights",
+    "settle",
     "write_bytes",
     "write_json",
 ]
@@ -51,6 +53,13 @@ def append_line(path: Path, line: str) -> None:
     """Add a line to a text file."""
     with named(path), path.open("a") as file:
         file.write(line + "\n")
+
+
+def settle(path: Path) -> None:
+    """Have what was added to a file on the disk, so that a power cut leaves no less than a checkpoint counts on."""
+    if path.is_file():
+        with named(path), path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:

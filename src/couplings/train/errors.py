@@ -22,7 +22,9 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C during training; after ``step`` steps, from which the run in ``folder`` goes on."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        super().__init__(f"interrupted after {step} steps; the same command goes on from there ({folder})")
+        super().__init__(
+            f"interrupted after {step} steps; the same command (without --overwrite) goes on from there ({folder})"
+        )
         self.folder = folder
         self.step = step
 

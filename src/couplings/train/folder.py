@@ -9,12 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from couplings.files import named, remove_leftovers
+from couplings.files import half_written, named, remove_leftovers
 from couplings.train.checkpoint import checkpoints, read_json, remove_checkpoints, write_json
 from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError, DataError
 
-__all__ = ["CONFIG", "EVALUATION", "FREE", "METRICS", "WEIGHTS", "remove_run", "run_folder", "writer"]
+__all__ = [
+    "CONFIG",
+    "EVALUATION",
+    "FREE",
+    "METRICS",
+    "WEIGHTS",
+    "forget_measurements",
+    "remove_run",
+    "run_folder",
+    "writer",
+]
 
 CONFIG, METRICS, WEIGHTS, EVALUATION = "config.json", "metrics.jsonl", "weights.safetensors", "evaluation.json"
 _PICTURES = ("curves.png", "coupling.png")
@@ -110,7 +120,7 @@ def remove_empty(folders: list[Path]) -> None:
 def _refuse_foreign(folder: Path) -> None:
     if not folder.exists():
         return
-    foreign = not folder.is_dir() or {path.name for path in folder.iterdir()} - {_LOCK}
+    foreign = not folder.is_dir() or {path.name for path in folder.iterdir() if not half_written(path)} - {_LOCK}
     if foreign and not (folder / CONFIG).is_file():
         raise ConfigError(f"folder: {folder} exists and is no run; name another folder")
 
@@ -144,13 +154,20 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
     # Arrays given in Python have no name to be told by, and files change.
     same_images = all(old.get(key) == new.get(key) for key in ("image_shape", "images"))
-    return found if found or same_images else ["its training images are others"]
+    return found if found or same_images else ["its training images are others, or their labels, or the test images"]
+
+
+def forget_measurements(folder: Path) -> None:
+    """Remove what was measured and drawn of a run that goes on."""
+    for name in (EVALUATION, *_PICTURES):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _unlink(folder: Path) -> None:
     remove_checkpoints(folder)
     shutil.rmtree(folder / _TENSORBOARD, ignore_errors=True)
-    for name in (WEIGHTS, METRICS, EVALUATION, *_PICTURES, *_VIEWERS, CONFIG):
+    forget_measurements(folder)
+    for name in (WEIGHTS, METRICS, *_VIEWERS, CONFIG):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -59,12 +59,16 @@ class Outcome(NamedTuple):
     projections: tuple[Tensor, ...]
     call: Call
 
-    def detach(self) -> Outcome:
-        """The same as constants."""
+    def detach(self, own_keys: bool) -> Outcome:
+        """The same as constants; with a copy of the queue's keys if these are to be looked at later."""
         features, projections, views = (
             tuple(tensor.detach() for tensor in group) for group in (self.features, self.projections, self.call.views)
         )
-        return Outcome(self.value.detach(), features, projections, Call(views, self.call.sides))
+        sides = self.call.sides.copy()
+        keys, ids = sides.get("keys"), sides.get("key_ids")
+        if own_keys and keys is not None and ids is not None:
+            sides |= {"keys": keys.clone(), "key_ids": ids.clone()}
+        return Outcome(self.value.detach(), features, projections, Call(views, sides))
 
 
 @dataclass
@@ -91,9 +95,7 @@ class Learner:
     _waiting: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
-        apart = partial(_apart, self.model)
-        micro_batch = self.config.micro_batch
-        self._encode: Callable[..., Any] = apart if micro_batch is None else TwoPass(apart, micro_batch)
+        self._passes: dict[int, TwoPass] = {}
 
     @property
     def asymmetric(self) -> bool:
@@ -133,6 +135,12 @@ class Learner:
             found |= dict(zip(places, self._encode(*(batches[place] for place in places)), strict=True))
         return [found[place] for place in range(len(batches))]
 
+    def _encode(self, *batches: Tensor) -> Any:
+        if self.config.micro_batch is None:
+            return _apart(self.model, *batches)
+        part = _rows_at_a_time(self.config.micro_batch, len(batches[0]), len(batches))
+        return self._passes.setdefault(part, TwoPass(partial(_apart, self.model), part))(*batches)
+
     def _calls(self, seen: Seen, views: Sequence[Embedded], negatives: Sequence[Tensor]) -> list[Call]:
         if not self.asymmetric:
             return [Call(tuple(view.projections for view in views), self._sides(seen, negatives))]
@@ -159,7 +167,8 @@ class Learner:
         count = self.config.views.count
         batches = [*seen.views[:count], *([] if seen.negatives is None else [seen.negatives])]
         images = torch.cat(batches).to(next(slow.parameters()).dtype)
-        size = len(images) if self.config.micro_batch is None else self.config.micro_batch * count
+        micro_batch = self.config.micro_batch
+        size = len(images) if micro_batch is None else _rows_at_a_time(micro_batch * count, len(images), 1)
         with self.autocast():
             projections = torch.cat([slow(chunk).projections for chunk in images.split(size)])
         parts = projections.split([len(batch) for batch in batches])
@@ -193,6 +202,11 @@ def decay(config: MomentumConfig, step: int, steps: int) -> float:
     if not config.rise:
         return config.decay
     return 1 - (1 - config.decay) * (math.cos(math.pi * step / steps) + 1) / 2
+
+
+def _rows_at_a_time(most: int, rows: int, batches: int) -> int:
+    """As many rows as allowed, but never so that a single image is left over, which has no batch statistics."""
+    return next((part for part in range(most, 1, -1) if (rows % part) * batches != 1), most)
 
 
 def _apart(model: Any, *batches: Tensor) -> tuple[Embedded, ...]:

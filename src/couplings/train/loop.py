@@ -20,16 +20,17 @@ from couplings.train.checkpoint import (
     remove_checkpoints,
     save_checkpoint,
     save_weights,
+    settle,
     write_bytes,
 )
 from couplings.train.config import RunConfig
 from couplings.train.data import Dataset
-from couplings.train.errors import Interrupted
+from couplings.train.errors import ConfigError, Interrupted
 from couplings.train.fits import check_fits
-from couplings.train.folder import METRICS, WEIGHTS, run_folder
-from couplings.train.processes import hidden_statistics, opened_fabric
+from couplings.train.folder import METRICS, WEIGHTS, forget_measurements, run_folder
+from couplings.train.processes import check_devices, hidden_statistics, opened_fabric
 from couplings.train.records import Observer, Plan, Silent, StepRecord
-from couplings.train.run import Run, describe_run, weight_parts
+from couplings.train.run import Run, build_model, describe_run, weight_parts
 from couplings.train.sources import load
 from couplings.train.state import State
 from couplings.train.trainer import Trainer, prepare
@@ -74,12 +75,18 @@ def train(
     place, first = Path(folder), first_process()
     listener = observer if observer is not None and first else Silent()
     with torch.random.fork_rng(range(torch.cuda.device_count())), ExitStack() as held:
+        check_devices(config.precision, devices)
+        if overwrite:
+            # A network that cannot be built must not cost the run that is there.
+            build_model(config, data.shape)
         if first:
             # Before other processes are there: what is wrong with the folder is said once.
             held.enter_context(run_folder(place, describe_run(config, data), overwrite))
         fabric = held.enter_context(opened_fabric(config.precision, devices))
         if fabric.broadcast((place / WEIGHTS).is_file()):
             listener.on_message(f"{place} holds this run, finished: nothing is left to train.")
+            if first:
+                remove_checkpoints(place)
         else:
             _Training(prepare(config, data, fabric), place, listener).run()
         run = Run.load(place)
@@ -104,7 +111,12 @@ class _Training:
                 for record in trainer.steps():
                     self._tell(record)
                     if self._agreed(stop.asked):
-                        raise KeyboardInterrupt
+                        self._save()
+                        # A process that is gone takes those that are still writing along.
+                        trainer.fabric.barrier()
+                        raise Interrupted(self.folder, trainer.done)
+            except Interrupted:
+                raise
             except KeyboardInterrupt:
                 if trainer.whole:
                     self._save()
@@ -119,18 +131,35 @@ class _Training:
     def _continue(self) -> None:
         trainer = self.trainer
         found = newest_checkpoint(self.folder, self.observer.on_message)
+        self._same_everywhere(0 if found is None else found.step)
         if found is not None:
             trainer.restore(State(found.tensors, found.about), found.step)
             self.observer.on_message(f"Continuing after step {found.step} of {trainer.config.steps}.")
         if trainer.fabric.is_global_zero:
             self._cut_metrics(0 if found is None else found.about["metrics"])
+            # They may be of a step that the run has passed when it ends.
+            forget_measurements(self.folder)
         trainer.fabric.barrier()
 
+    def _same_everywhere(self, step: int) -> None:
+        fabric = self.trainer.fabric
+        steps = fabric.all_gather(torch.tensor(step, device=fabric.device)).flatten().tolist()
+        if len(set(steps)) > 1:
+            raise ConfigError(
+                f"folder: processes find checkpoints of different steps in {self.folder} ({sorted(set(steps))}); it must"
+                " lie on a file system that all of them share"
+            )
+
     def _cut_metrics(self, length: int) -> None:
-        """Forget the records of steps that will be done again."""
+        """Forget the records of steps that will be done again, and half of a line that a power cut left."""
         path = self.folder / METRICS
-        if path.is_file() and path.stat().st_size > length:
-            write_bytes(path, path.read_bytes()[:length])
+        if not path.is_file():
+            return
+        known = path.read_bytes()
+        kept = known[:length]
+        kept = kept[: kept.rfind(b"\n") + 1]
+        if kept != known:
+            write_bytes(path, kept)
 
     def _start(self) -> None:
         trainer = self.trainer
@@ -150,17 +179,21 @@ class _Training:
         if not self.trainer.fabric.is_global_zero:
             return
         state, metrics = self.trainer.state(), self.folder / METRICS
+        settle(metrics)
         about: dict[str, Any] = {**state.numbers, "metrics": metrics.stat().st_size if metrics.is_file() else 0}
         save_checkpoint(self.folder, Checkpoint(self.trainer.done, state.tensors, about))
 
     def _agreed(self, asked: bool) -> bool:
-        """Whether to stop: all processes at the same step, which they compare when they log."""
+        """Whether to stop: all processes at the same step, which they compare every few steps."""
         fabric = self.trainer.fabric
         if fabric.world_size == 1:
             return asked
-        if self.trainer.done % self.trainer.config.log_every:
+        if self.trainer.done % _COMPARED_EVERY:
             return False
         return bool(fabric.all_reduce(torch.tensor(float(asked), device=fabric.device), reduce_op="sum") > 0)
+
+
+_COMPARED_EVERY = 10
 
 
 def _plan(trainer: Trainer) -> Plan:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 from torch import nn
 
+from couplings.rank import first_process
 from couplings.train.errors import ConfigError
 from couplings.train.run import fastest_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["cores", "hidden_statistics", "opened_fabric", "part_of", "synchronised"]
+__all__ = ["check_devices", "cores", "hidden_statistics", "opened_fabric", "part_of", "synchronised"]
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -35,7 +36,7 @@ def opened_fabric(precision: str, devices: int) -> Iterator[Fabric]:
 
     started = _started_by_torchrun()
     here, nodes = started or (devices, 1)
-    _check(precision, None if started else devices)
+    check_devices(precision, devices)
     strategy = "ddp" if here * nodes > 1 else "auto"
     try:
         fabric = Fabric(accelerator="auto", devices=here, num_nodes=nodes, precision=precision, strategy=strategy)
@@ -44,25 +45,39 @@ def opened_fabric(precision: str, devices: int) -> Iterator[Fabric]:
     fabric.launch()
     try:
         yield fabric
+    except RuntimeError as error:
+        if fabric.world_size == 1 or first_process() or not _lost_a_peer(error):
+            raise
+        raise ConfigError("another process of this run has stopped; what it said says why") from None
     finally:
         # What comes after training happens in one process, and its losses must not wait for others.
         if here * nodes > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 
-def _check(precision: str, devices: int | None) -> None:
-    """Refuse what this machine cannot do; ``devices`` is None where their number is somebody else's choice."""
-    if devices is not None and devices < 1:
+def check_devices(precision: str, devices: int) -> None:
+    """Refuse what this machine cannot do; the number of processes is torchrun's choice where it started them.
+
+    Raises:
+        ConfigError: says what it can.
+    """
+    chosen = _started_by_torchrun() is None
+    if chosen and devices < 1:
         raise ConfigError(f"devices: {devices} came; take 1 or more")
     if fastest_device().type != "cpu":
         return
     if precision == "16-mixed":
         raise ConfigError("precision: '16-mixed' wants a GPU, and none is here; take 'bf16-mixed' or '32-true'")
-    if devices is not None and devices > cores():
+    if chosen and devices > cores():
         raise ConfigError(
             f"devices: {devices} processes would wait for each other on {cores()} cores; take {cores()} or fewer"
             f" (--devices {cores()}), or start them with torchrun"
         )
+
+
+def _lost_a_peer(error: RuntimeError) -> bool:
+    """Whether a message went to, or was awaited from, a process that is gone."""
+    return isinstance(error, dist.DistError) or "peer" in str(error) or "gloo" in str(error)
 
 
 def cores() -> int:

@@ -187,7 +187,7 @@ def describe_run(config: RunConfig, data: Dataset) -> dict[str, Any]:
     return {
         "config": config.model_dump(mode="json"),
         "image_shape": list(data.shape),
-        "images": {"count": len(data.train_images), "checksum": _checksum(data.train_images)},
+        "images": _fingerprint(data),
         "versions": _versions(),
     }
 
@@ -195,10 +195,24 @@ def describe_run(config: RunConfig, data: Dataset) -> dict[str, Any]:
 _LOOKED_AT = 2000
 
 
-def _checksum(images: Tensor) -> str:
-    """Of some of the images, evenly chosen."""
-    some = images[:: max(1, len(images) // _LOOKED_AT)].contiguous()
-    return f"{zlib.crc32(some.numpy().data):08x}"
+def _fingerprint(data: Dataset) -> dict[str, Any]:
+    """What tells other images, labels or domains."""
+    return {
+        "count": len(data.train_images),
+        "checksum": _checksum(data.train_images),
+        "labels": _checksum(data.train_labels, data.train_domains),
+        "test": _checksum(data.test_images, data.test_labels),
+    }
+
+
+def _checksum(*parts: Tensor | None) -> str:
+    """Of some of the rows, evenly chosen, of labels all."""
+    found = 0
+    for part in parts:
+        if part is not None:
+            some = part[:: max(1, len(part) // _LOOKED_AT)] if part.ndim > 1 else part
+            found = zlib.crc32(some.contiguous().numpy().data, found)
+    return f"{found:08x}"
 
 
 def _versions() -> Mapping[str, str]:

@@ -69,8 +69,9 @@ class Trainer:
 
     def restore(self, state: State, done: int) -> None:
         """Go back, or on, to a state after that many steps."""
+        self.whole = False
         restore(state, self.learner, self.optimiser.optimizer, self.fabric._precision)
-        self.done = done
+        self.done, self.whole = done, True
 
     def seconds_per_step(self) -> float:
         """Time of a step, from a few that are undone again."""
@@ -105,10 +106,15 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.optimiser.step()
+        # The queue writes over the keys that this step was compared with.
+        outcome = outcome.detach(own_keys=self._diagnosed(self.done + 1))
         self.learner.follow(self.done)
         self.done += 1
         self.whole = True
-        return outcome.detach()
+        return outcome
+
+    def _diagnosed(self, step: int) -> bool:
+        return step in (1, self.config.steps) or step % self.config.diagnose_every == 0
 
     def _seen(self, drawn: Drawn) -> Seen:
         """This process's part of the samples, augmented."""
@@ -137,9 +143,8 @@ class Trainer:
         return sides
 
     def _record(self, lr: float, outcome: Outcome) -> StepRecord:
-        step, last = self.done, self.done == self.config.steps
+        step, diagnosed = self.done, self._diagnosed(self.done)
         epoch = (step - 1) // self.sampler.per_epoch
-        diagnosed = last or step == 1 or step % self.config.diagnose_every == 0
         if not (diagnosed or step % self.config.log_every == 0):
             return StepRecord(step, epoch, lr)
         known = _diagnose(self.learner.loss, outcome) if diagnosed else {}

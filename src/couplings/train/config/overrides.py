@@ -79,5 +79,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return found
