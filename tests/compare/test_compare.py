@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made import TINY, loss, tiny
 
 from couplings import cli
 from couplings.compare import Comparison, Outcome, Trial, Variant, Varied, Watcher, compare
-from couplings.train import ConfigError, Run
+from couplings.train import ConfigError, Run, preset, with_overrides
 from couplings.workers import Tick
 
 ROWS = (loss("infonce"), loss("hcl"))
@@ -129,6 +130,66 @@ def test_overwrite_makes_them_anew(again: Path, inline: None) -> None:
     (outcome,) = compare(comparison, listener)
     assert listener.left == ["digits-infonce-seed0"]
     assert Run.load(outcome.trial.folder).step == 2
+
+
+def pictures(path: Path, seed: int) -> Path:
+    random = np.random.default_rng(seed)
+    np.savez(path, images=random.random((60, 8, 8)), labels=np.arange(60) % 3)
+    return path
+
+
+def of_pictures(folder: Path, path: Path, **settings: Any) -> Comparison:
+    small = {**TINY, "data.folder": path, "batch_size": 16, "evaluation.few_labels": 2, "evaluation.neighbours": 5}
+    base = with_overrides(preset("npz"), small)
+    return Comparison.plan(folder, {"pics": base}, ROWS[:1], [0], supervised=True, workers=1, **settings)
+
+
+def test_other_images_are_told_from_the_same_ones_elsewhere(tmp_path: Path, inline: None) -> None:
+    out, first = tmp_path / "out", pictures(tmp_path / "first.npz", seed=0)
+    compare(of_pictures(out, first))
+    before = weights(out)
+    with pytest.raises(ConfigError, match=r"infonce-seed0 holds a run of other images.*second\.npz"):
+        compare(of_pictures(out, pictures(tmp_path / "second.npz", seed=1)))
+    assert weights(out) == before
+    listener = Listener()
+    compare(of_pictures(out, pictures(tmp_path / "moved.npz", seed=0)), listener)
+    assert (len(listener.done), listener.left) == (2, [])
+
+
+def test_overwrite_removes_nothing_while_the_images_are_missing(tmp_path: Path, inline: None) -> None:
+    out = tmp_path / "out"
+    compare(of_pictures(out, pictures(tmp_path / "first.npz", seed=0)))
+    before = weights(out)
+    with pytest.raises(ConfigError, match="absent"):
+        compare(of_pictures(out, tmp_path / "absent.npz", overwrite=True))
+    assert len(before) == 2
+    assert weights(out) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "training", "words"),
+    [
+        ([], True, "0 of 1 runs are done, and the same command continues\n"),
+        (["--overwrite"], True, "0 of 1 runs are done, and the same command without --overwrite continues\n"),
+        (["--overwrite"], False, "no run was replaced yet, and the same command begins again\n"),
+    ],
+)
+def test_how_a_stopped_comparison_goes_on(
+    options: list[str],
+    training: bool,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(comparison: Comparison, watcher: Watcher) -> None:
+        if training:
+            watcher.on_training(None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("couplings.cli.comparing.compare", stopped)
+    assert cli.main(["compare", "--losses", "hcl", "--seeds", "1", "--output", str(tmp_path / "out"), *options]) == 130
+    assert capsys.readouterr().err.endswith(f"stopped; {words}")
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, inline: None) -> None:

@@ -11,7 +11,7 @@ import torch
 from made import tiny
 
 from couplings.compare.supervised import train_supervised
-from couplings.train import DataError, Dataset, Run, from_arrays, with_overrides
+from couplings.train import ConfigError, DataError, Dataset, Run, from_arrays, with_overrides
 from couplings.train.run import build_model
 
 CONFIG = with_overrides(tiny(), {"steps": 12, "batch_size": 16, "momentum.decay": 0.9, "loss.temperature": 0.2})
@@ -46,6 +46,31 @@ def test_the_start_is_that_of_the_other_runs(halves: Dataset, tmp_path: Path) ->
     start = build_model(still, halves.shape).encoder
     for ours, theirs in zip(run.encoder.parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_it_begins_anew_and_replaces_no_other_run(halves: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train_supervised(CONFIG, folder, halves)
+    before = {name: (folder / name).read_bytes() for name in ("weights.safetensors", "metrics.jsonl", "config.json")}
+    (folder / "weights.safetensors").write_bytes(b"half")
+    unused = with_overrides(CONFIG, {"loss.temperature": 0.7, "momentum": None})
+    train_supervised(unused, folder, halves)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    for other, words in ((with_overrides(CONFIG, {"steps": 3}), "steps is 12 there"), (CONFIG, "images")):
+        data = halves if other is not CONFIG else replace(halves, train_images=halves.train_images.flip(0))
+        with pytest.raises(ConfigError, match=words):
+            train_supervised(other, folder, data)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_a_folder_that_is_being_written_is_refused(halves: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def second(_: int) -> None:
+        train_supervised(CONFIG, folder, halves)
+
+    with pytest.raises(ConfigError, match="is writing a run"):
+        train_supervised(CONFIG, folder, halves, second)
 
 
 def test_unlabelled_images_are_left_out(halves: Dataset, tmp_path: Path) -> None:

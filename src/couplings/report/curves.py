@@ -18,17 +18,19 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class _Panel:
+class Panel:
+    """A quantity of the records, and how it is drawn."""
+
     key: str
     title: str
     unit: str
 
 
 _PANELS = (
-    _Panel("loss", "Loss", "loss value"),
-    _Panel("alignment", "Alignment (lower: positives closer)", "squared distance"),
-    _Panel("uniformity", "Uniformity (lower: more spread out)", "log mean exp(-2 d²), nats"),
-    _Panel("plan_entropy", "Entropy of the plan", "nats"),
+    Panel("loss", "Loss", "loss value"),
+    Panel("alignment", "Alignment (lower: positives closer)", "squared distance"),
+    Panel("uniformity", "Uniformity (lower: more spread out)", "log mean exp(-2 d²), nats"),
+    Panel("plan_entropy", "Entropy of the plan", "nats"),
 )
 
 
@@ -62,7 +64,7 @@ def curves(metrics: Sequence[Record], path: str | os.PathLike[str], title: str =
             axes.set_visible(False)
 
 
-def _draw(axes: Axes, panel: _Panel, metrics: Sequence[Record]) -> None:
+def _draw(axes: Axes, panel: Panel, metrics: Sequence[Record]) -> None:
     series = _series(panel.key, metrics)
     for colour, (name, points) in zip(cycle(PALETTE), series.items(), strict=False):
         steps, values = np.asarray(points, dtype=float).T

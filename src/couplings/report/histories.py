@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
@@ -16,25 +15,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from couplings.report.curves import Panel, Record
 from couplings.report.style import INK, PALETTE, canvas, grid
 
-Record = Mapping[str, Any]
 Runs = Sequence[Sequence[Record]]
 """The records of each seed."""
 
 
-@dataclass(frozen=True)
-class _Panel:
-    key: str
-    title: str
-    unit: str
-
-
 _PANELS = (
-    _Panel("alignment", "Alignment", "squared distance of positives"),
-    _Panel("uniformity", "Uniformity", "log mean exp(-2 d²), nats"),
-    _Panel("effective_rank", "Effective rank", "dimensions"),
-    _Panel("plan_entropy", "Entropy of the plan", "nats"),
+    Panel("alignment", "Alignment", "squared distance of positives"),
+    Panel("uniformity", "Uniformity", "log mean exp(-2 d²), nats"),
+    Panel("effective_rank", "Effective rank", "dimensions"),
+    Panel("plan_entropy", "Entropy of the plan", "nats"),
 )
 _LINES = len(PALETTE)
 """More variants than that are rows of a map instead of lines."""
@@ -88,7 +80,7 @@ def _number(value: Any) -> float:
     return max(value.values()) if isinstance(value, Mapping) else float(value)
 
 
-def _lines(figure: Figure, shown: Mapping[_Panel, Mapping[str, _Table]], names: Sequence[str]) -> None:
+def _lines(figure: Figure, shown: Mapping[Panel, Mapping[str, _Table]], names: Sequence[str]) -> None:
     colours = dict(zip(names, cycle(PALETTE), strict=False))
     panels = figure.subplots((len(shown) + 1) // 2, 2, squeeze=False).ravel()
     for axes, (panel, tables) in zip(panels, shown.items(), strict=False):
@@ -113,7 +105,7 @@ def _line(axes: Axes, table: _Table, colour: str, name: str) -> None:
     axes.plot(steps, [float(np.mean(table[step])) for step in steps], color=colour, linewidth=1.8, label=name)
 
 
-def _maps(figure: Figure, shown: Mapping[_Panel, Mapping[str, _Table]], names: Sequence[str]) -> None:
+def _maps(figure: Figure, shown: Mapping[Panel, Mapping[str, _Table]], names: Sequence[str]) -> None:
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, (panel, tables) in zip(panels, shown.items(), strict=True):
         steps = sorted({step for table in tables.values() for step in table})

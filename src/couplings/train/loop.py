@@ -146,7 +146,7 @@ class _Training:
         steps = fabric.all_gather(torch.tensor(step, device=fabric.device)).flatten().tolist()
         if len(set(steps)) > 1:
             raise ConfigError(
-                f"folder: processes find checkpoints of different steps in {self.folder} ({sorted(set(steps))}); it must"
+                f"folder: processes find checkpoints of different steps {sorted(set(steps))} in {self.folder}; it must"
                 " lie on a file system that all of them share"
             )
 
