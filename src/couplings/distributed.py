@@ -10,6 +10,7 @@ all processes see before any data moves, so that all of them raise, or none.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -82,20 +83,43 @@ def compared(describe: Callable[[], Header]) -> tuple[Shares, bool]:
 
     Raises:
         InvalidInput: on all processes, when describing failed on one or when facts differ; the message names it.
+        RuntimeError: a process has stopped or makes another call, as when one process evaluates by itself.
     """
     cause: Exception | None = None
     try:
         mine = describe()
     except Exception as error:
         cause, mine = error, Header(problem=str(error))
-    headers: list[Header | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(headers, mine)
-    everybody = cast(list[Header], headers)
+    everybody = _told(mine)
     for process, header in enumerate(everybody):
         if header.problem is not None:
             raise InvalidInput(f"process {process}: {header.problem}") from cause
     _same_facts(everybody)
     return Shares(tuple(h.rows for h in everybody), dist.get_rank()), any(h.moves for h in everybody)
+
+
+def _told(mine: Header) -> list[Header]:
+    """The headers of all processes."""
+    headers: list[object] = [None] * dist.get_world_size()
+    try:
+        dist.all_gather_object(headers, mine)
+    except RuntimeError as error:
+        raise type(error)(_alone(str(error))) from error  # the same type: some look at it to tell a lost process
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise RuntimeError(_alone(f"what came is no message of ours, {error}")) from error
+    for process, header in enumerate(headers):
+        if not isinstance(header, Header):
+            raise RuntimeError(_alone(f"process {process} sent {type(header).__name__} of another call"))
+    return cast(list[Header], headers)
+
+
+def _alone(what: str) -> str:
+    return (
+        f"process {dist.get_rank()} could not agree with the other processes on a call ({what.strip()}): probably not "
+        "all of them make it, or one has stopped. Where torch.distributed is initialised, a loss, coupling(), "
+        "pair_weights(), Guide and KeyQueue.enqueue wait for the same call on every process; to call them on one "
+        "process only, as an evaluation on process 0 does, make them with gather=False"
+    )
 
 
 def _same_facts(headers: Sequence[Header]) -> None:
@@ -105,14 +129,16 @@ def _same_facts(headers: Sequence[Header]) -> None:
             mine, theirs = first.get(name, "nothing"), header.facts.get(name, "nothing")
             checks.require(
                 mine == theirs,
-                f"{name} is {theirs} on process {process} but {mine} on process 0: every process passes its share of "
-                "the same arguments, and keys, masks and targets that are equal on all; gather=False keeps a loss to "
-                "its own process",
+                f"{name} is {theirs} on process {process} but {mine} on process 0: every process makes the "
+                "same loss and passes its share of the same arguments, and keys, masks and targets that are equal on "
+                "all; gather=False keeps a loss to its own process",
             )
 
 
 def checksum(values: Tensor) -> int:
-    """A number that differs, almost surely, where an entry of a tensor (or the order of its rows) does."""
+    """A number that differs, almost surely, where an entry of a tensor (or the order of its rows) does; 0 if empty."""
+    if values.numel() == 0:
+        return 0
     flat = values.detach().contiguous().reshape(len(values), -1)
     bits = flat.view(_BITS[flat.element_size()]).sum(1, dtype=torch.int64)
     return int((bits * torch.arange(1, len(bits) + 1, device=bits.device)).sum())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
 from typing import cast
 
 import torch
@@ -35,17 +36,23 @@ class Call:
     shares: Shares | None = None
 
 
-def joined(views: Sequence[Tensor], sides: Sides) -> Call:
+def joined(views: Sequence[Tensor], sides: Sides, facts: Mapping[str, str] | None = None) -> Call:
     """The call on the samples of all processes, in rank order; a collective call.
+
+    Args:
+        views: this process's share.
+        sides: its share too, of what is one a sample.
+        facts: what else must be the same everywhere, by name: who calls, in words.
 
     Raises:
         InvalidInput: on all processes, for what is wrong on any.
+        RuntimeError: not all processes make this call.
     """
     made: list[_Own] = []
 
     def describe() -> Header:
         made.append(_Own.of(views, sides))
-        return made[0].header(sides)
+        return made[0].header(sides, facts or {})
 
     shares, moves = compared(describe)
     own = made[0]
@@ -88,9 +95,10 @@ class _Own:
         rows = at_least_single(torch.cat(list(views), dim=1))  # in which it is computed; not all backends know bfloat16
         return _Own(len(views), rows, None if negatives is None else at_least_single(negatives), integers)
 
-    def header(self, sides: Sides) -> Header:
+    def header(self, sides: Sides, also: Mapping[str, str]) -> Header:
         """What all processes must agree on."""
         facts = {
+            **also,
             "the number of views": str(self.count),
             "the dimension of the views": str(self.rows.shape[1] // self.count),
             "the dtype of the views": str(self.rows.dtype),
@@ -104,6 +112,26 @@ class _Own:
             facts["negatives="] = f"{self.negatives.dtype} (n, {', '.join(map(str, self.negatives.shape[1:]))})"
             moves = moves or self.negatives.requires_grad
         return Header(len(self.rows), moves, facts)
+
+
+def in_words(kind: type, settings: Mapping[str, object]) -> str:
+    """What something was made with, in the same words on all processes: no address, device or number of a tensor.
+
+    A tensor's numbers may be learnt, and then differ in their last digits.
+    """
+    return f"{kind.__name__}({', '.join(f'{name}={_setting(value)}' for name, value in settings.items())})"
+
+
+def _setting(value: object) -> str:
+    if value is None or isinstance(value, bool | int | float | str | Enum):
+        return repr(value)
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    if is_dataclass(value) and not isinstance(value, type):
+        return in_words(type(value), {part.name: getattr(value, part.name) for part in fields(value)})
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_setting, value))}]"
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 def _what(value: object) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from couplings.distributed import gathered
 from couplings.rank import first_process
 from couplings.train.checkpoint import (
     Checkpoint,
@@ -142,8 +143,7 @@ class _Training:
         trainer.fabric.barrier()
 
     def _same_everywhere(self, step: int) -> None:
-        fabric = self.trainer.fabric
-        steps = fabric.all_gather(torch.tensor(step, device=fabric.device)).flatten().tolist()
+        steps = gathered(torch.tensor([step], device=self.trainer.fabric.device)).tolist()
         if len(set(steps)) > 1:
             raise ConfigError(
                 f"folder: processes find checkpoints of different steps {sorted(set(steps))} in {self.folder}; it must"

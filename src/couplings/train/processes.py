@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ def opened_fabric(precision: str, devices: int) -> Iterator[Fabric]:
         fabric = Fabric(accelerator="auto", devices=here, num_nodes=nodes, precision=precision, strategy=strategy)
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"devices: {here} cannot be used here ({' '.join(str(error).split())}); take fewer") from None
+    # What it says about itself is of no use to those who asked for a training.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric.launch()
     try:
         yield fabric
