@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from couplings import CLIP, GCAINCE, GCAUOT, Guide, InfoNCE, KeyQueue, Loss, SigLIP, TwoPass, set_checks
 from couplings.distributed import gathered
+from couplings.losses.gather import in_words, joined
 from helpers import F64
 
 Sides = dict[str, Any]
@@ -200,6 +201,11 @@ MISTAKES: dict[str, tuple[Callable[[], Call], Callable[[], Call], str]] = {
         "keys= is torch.float32 (3, 5) with checksum",
     ),
     "longer keys": (lambda: _with(keys=torch.ones(3, D)), lambda: _with(keys=torch.ones(2, D)), "keys= is torch.float"),
+    "empty keys": (
+        lambda: _with(keys=torch.ones(0, D)),
+        lambda: _with(keys=torch.ones(0, D)),
+        "keys is empty: shape (0, 5)",
+    ),
     "no sample anywhere": (lambda: ([torch.randn(0, D)] * 2, {}), lambda: ([torch.randn(0, D)] * 2, {}), "1 is empty"),
     "one sample": (
         lambda: ([torch.randn(0, D)] * 2, {}),
@@ -233,6 +239,40 @@ def mistaken(bad: int, mistake: str) -> str:
     message = _checked(bad, mistake)
     assert InfoNCE()(*_good()[0]).isfinite()
     return message
+
+
+def different_callers(bad: int) -> str:
+    """The message of calls by what was made otherwise on one process."""
+    settings = {"temperature": 0.1 if dist.get_rank() == bad else 0.2}
+    try:
+        joined(_good()[0], {}, {"the loss": in_words(InfoNCE, settings)})
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def on_the_first() -> str:
+    """The message of a loss that process 0 alone calls."""
+    if dist.get_rank() > 0:
+        return ""
+    try:
+        InfoNCE()(*_good()[0])
+    except RuntimeError as error:
+        return str(error)
+    return "nothing was raised"
+
+
+def beside_another_call() -> str:
+    """The same, while the others tell each other something else."""
+    if dist.get_rank() == 0:
+        return on_the_first()
+    dist.all_gather_object([None] * dist.get_world_size(), {"accuracy": 0.3})
+    return ""
+
+
+def on_one_by_itself() -> bool:
+    """What process 0 alone may call."""
+    return dist.get_rank() > 0 or bool(InfoNCE(gather=False)(*_good()[0]).isfinite())
 
 
 def without_checks() -> tuple[str, bool]:

@@ -19,11 +19,9 @@ PATIENCE = 300
 """Seconds until a process that does not answer counts as hanging: on a machine that is busy with other things too."""
 
 
-def _serve(rank: int, world: int, meeting: str, pipe: Connection) -> None:
+def _serve(rank: int, world: int, meeting: str, pipe: Connection, timeout: timedelta) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world, timeout=timedelta(seconds=PATIENCE)
-    )
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world, timeout=timeout)
     pipe.send((True, os.getpid()))
     while (task := pipe.recv()) is not None:
         function, args = task
@@ -36,10 +34,11 @@ def _serve(rank: int, world: int, meeting: str, pipe: Connection) -> None:
 
 @dataclass
 class Pool:
-    """Some gloo processes."""
+    """Some gloo processes, and the seconds for which they wait for each other."""
 
     world: int
     folder: Path
+    timeout: float = PATIENCE
 
     def __post_init__(self) -> None:
         self._started = 0
@@ -53,7 +52,8 @@ class Pool:
         for rank in range(self.world):
             mine, theirs = context.Pipe()
             meeting = str(self.folder / f"meeting-{self.world}-{self._started}")
-            worker = context.Process(target=_serve, args=(rank, self.world, meeting, theirs), daemon=True)
+            timeout = timedelta(seconds=self.timeout)
+            worker = context.Process(target=_serve, args=(rank, self.world, meeting, theirs, timeout), daemon=True)
             worker.start()
             self._pipes.append(mine)
             self._workers.append(worker)

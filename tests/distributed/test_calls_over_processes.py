@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import calls
 import pytest
 import torch
 from pool import Pool
 from steps import SHARES
 from torch import Tensor
+
+from couplings import GCAINCE, Domains, InfoNCE, PairLoss
+from couplings.losses.gather import in_words
 
 
 def _near(found: Tensor, wanted: Tensor) -> None:
@@ -91,6 +96,39 @@ def test_a_queue_refuses_on_all_processes(pool: Pool) -> None:
         assert "process 1: keys holds NaN" in nan
         assert "ids is passed on process 1 but not passed on process 0" in ids
         assert length == "0"
+
+
+def test_losses_made_otherwise_are_refused(pool: Pool) -> None:
+    """A temperature, or a class, that differs gives another value on each process, or messages that never meet."""
+    wanted = "the loss is InfoNCE(temperature=0.1) on process 1 but InfoNCE(temperature=0.2) on process 0"
+    for message in pool.run(calls.different_callers, 1, patience=120):
+        assert wanted in message
+
+
+def test_settings_are_the_same_words_everywhere() -> None:
+    """No address and no number that is learnt."""
+    functions = [in_words(PairLoss, {"phi": lambda x: x, "psi": torch.log1p}) for _ in range(2)]
+    assert functions[0] == functions[1]
+    assert "0x" not in functions[0]
+    learnt = [in_words(InfoNCE, {"temperature": torch.tensor(t, requires_grad=True)}) for t in (0.1, 0.2)]
+    assert learnt == ["InfoNCE(temperature=a tensor ())"] * 2
+    assert in_words(GCAINCE, {"target": Domains(0.2, 0.4), "sweeps": None}) == (
+        "GCAINCE(target=Domains(within=0.2, across=0.4), sweeps=None)"
+    )
+
+
+def test_a_loss_on_one_process_only_says_so(tmp_path: Path) -> None:
+    """The commonest mistake of an evaluation, after the timeout and where the others make another call."""
+    pool = Pool(2, tmp_path, timeout=1)
+    try:
+        assert pool.run(calls.on_one_by_itself) == [True, True]
+        for function in (calls.beside_another_call, calls.on_the_first):
+            message = pool.run(function, patience=120)[0]
+            assert "process 0 could not agree with the other processes" in message
+            assert "make them with gather=False" in message
+        assert "gloo" in message  # what torch says is still there
+    finally:
+        pool.close()
 
 
 def test_a_hanging_process_fails_its_test(pool: Pool) -> None:
