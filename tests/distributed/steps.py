@@ -135,9 +135,10 @@ def compare(name: str, scenario: Scenario, limits: dict[str, int] | None = None)
     )
 
 
-def compare_all(name: str) -> dict[str, Outcome]:
-    """All calls of a loss."""
-    return {title: compare(name, scenario) for title, scenario in scenarios(CASES[name]).items()}
+def compare_all(name: str, titles: tuple[str, ...] | None = None) -> dict[str, Outcome]:
+    """All calls of a loss, or those of these that it takes."""
+    known = scenarios(CASES[name])
+    return {title: compare(name, known[title]) for title in known if titles is None or title in titles}
 
 
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
