@@ -11,9 +11,8 @@ from steps import SHARES, WIDE, D, encoder, gradient, own
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from couplings import CLIP, GCAINCE, GCAUOT, Guide, InfoNCE, KeyQueue, Loss, SigLIP, TwoPass, set_checks
+from couplings import CLIP, GCAINCE, GCAUOT, HCL, Guide, InfoNCE, KeyQueue, Loss, SigLIP, TwoPass, set_checks
 from couplings.distributed import gathered
-from couplings.losses.gather import in_words, joined
 from helpers import F64
 
 Sides = dict[str, Any]
@@ -241,14 +240,20 @@ def mistaken(bad: int, mistake: str) -> str:
     return message
 
 
-def different_callers(bad: int) -> str:
-    """The message of calls by what was made otherwise on one process."""
-    settings = {"temperature": 0.1 if dist.get_rank() == bad else 0.2}
-    try:
-        joined(_good()[0], {}, {"the loss": in_words(InfoNCE, settings)})
-    except ValueError as error:
-        return str(error)
-    return ""
+def different_callers(bad: int) -> list[str]:
+    """Messages of calls of what was made otherwise on one process."""
+    here, guide, messages = dist.get_rank() == bad, torch.randn(4, D), []
+    for call in (
+        lambda: InfoNCE(0.1 if here else 0.2)(*_good()[0]),
+        lambda: (HCL if here else InfoNCE)().coupling(*_good()[0]),
+        lambda: Guide(guide, guide, margin=0.1 if here else 0.2),
+        lambda: InfoNCE()(*_good()[0]) if here else Guide(guide, guide),
+    ):
+        try:
+            call()
+        except ValueError as error:
+            messages.append(str(error))
+    return messages
 
 
 def on_the_first() -> str:

@@ -100,9 +100,12 @@ def test_a_queue_refuses_on_all_processes(pool: Pool) -> None:
 
 def test_losses_made_otherwise_are_refused(pool: Pool) -> None:
     """A temperature, or a class, that differs gives another value on each process, or messages that never meet."""
-    wanted = "the loss is InfoNCE(temperature=0.1) on process 1 but InfoNCE(temperature=0.2) on process 0"
-    for message in pool.run(calls.different_callers, 1, patience=120):
-        assert wanted in message
+    for temperature, kind, guide, caller in pool.run(calls.different_callers, 1, patience=120):
+        assert "the loss is InfoNCE(temperature=0.1, normalize=True" in temperature
+        assert "but InfoNCE(temperature=0.2, normalize=True" in temperature
+        assert "the loss is HCL(temperature=0.5, beta=1.0" in kind
+        assert "the guide is Guide(margin=0.1, repeat=1) on process 1 but Guide(margin=0.2, repeat=1) on" in guide
+        assert "the guide is nothing on process 1 but Guide(margin=0.0, repeat=1) on process 0" in caller
 
 
 def test_settings_are_the_same_words_everywhere() -> None:

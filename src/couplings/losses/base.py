@@ -20,7 +20,7 @@ from ..scores import Scores
 from ..solve import couple
 from .batch import Batch, as_matrix
 from .build import Reading, Sides, build
-from .gather import Call, joined
+from .gather import Call, in_words, joined
 from .health import Watch
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Loss(nn.Module, ABC):
 
     def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
         """The validated batch of a call; over processes that of all of them, after a word with each."""
-        call = joined(views, sides) if self.gather and processes() > 1 else Call(views, sides)
+        call = self._gathered(views, sides) if self.gather and processes() > 1 else Call(views, sides)
         views, sides = tuple(call.views), call.sides
         for name, remedy in self._ignored(sides):
             given = sides.get(name) is not None
@@ -126,6 +126,9 @@ class Loss(nn.Module, ABC):
         batch = build(views, sides, reading, call.shares)
         self._watch.look(batch, twins=self.repels)
         return batch
+
+    def _gathered(self, views: tuple[Tensor, ...], sides: Sides) -> Call:
+        return joined(views, sides, {"the loss": in_words(type(self), self._settings())})
 
     def _ignored(self, sides: Sides) -> Iterator[tuple[str, str]]:
         """Arguments without effect on this loss, and what to do instead."""
@@ -169,10 +172,13 @@ class Loss(nn.Module, ABC):
     def extra_repr(self) -> str:
         """Parameters of the constructor, as passed; options only where they differ from the default."""
         usual = {"normalize": True, "across_views": False, "gather": True}
-        values = {name: getattr(self, name) for name in parameters_of(type(self)) if hasattr(self, name)}
-        values = {name: vars(self).get(f"_{name}", value) for name, value in values.items()}
-        shown = {k: v for k, v in values.items() if usual.get(k) is not v}
+        shown = {k: v for k, v in self._settings().items() if usual.get(k) is not v}
         return ", ".join(f"{name}={_number(value)!r}" for name, value in shown.items())
+
+    def _settings(self) -> dict[str, object]:
+        """Parameters of the constructor by name, as passed."""
+        values = {name: getattr(self, name) for name in parameters_of(type(self)) if hasattr(self, name)}
+        return {name: vars(self).get(f"_{name}", value) for name, value in values.items()}
 
 
 def _number(value: object) -> object:

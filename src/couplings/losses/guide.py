@@ -12,7 +12,7 @@ from ..distributed import Shares, processes
 from ..errors import InvalidInput
 from ..masks import Mask
 from ..precision import at_least_single
-from .gather import Call, joined
+from .gather import Call, in_words, joined
 
 
 class Guide(Mask):
@@ -66,7 +66,8 @@ class Guide(Mask):
         checks.require(repeat >= 1, f"repeat must be >= 1, got {repeat}")
         if repeat > 1 and len(views) > 1:
             raise InvalidInput(f"repeat={repeat} repeats one guide view, but {len(views)} were given: drop repeat")
-        call = joined(views, {"keys": keys}) if gather and processes() > 1 else Call(views, {})
+        facts = {"the guide": in_words(type(self), {"margin": margin, "repeat": repeat})}
+        call = joined(views, {"keys": keys}, facts) if gather and processes() > 1 else Call(views, {})
         views = tuple(call.views)
         names = [f"view {i + 1} of the guide" for i in range(len(views))]
         blocks = [_unit(name, view, call.shares) for name, view in zip(names, views, strict=True)] * repeat
