@@ -20,6 +20,8 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from couplings.interrupts import stoppable
+
 __all__ = ["Tick", "WorkerStopped", "Workers", "open_workers"]
 
 Job = TypeVar("Job")
@@ -69,14 +71,19 @@ class Workers:
         Raises:
             Exception: the first that a job raised.
             WorkerStopped: the system stopped a worker.
+            KeyboardInterrupt: Ctrl-C, a fraction of a second later.
         """
         futures = {self._pool.submit(_work, work, job, place): job for place, job in enumerate(jobs)}
         waiting: set[Future[Result]] = set(futures)
-        while waiting:
-            done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
-            for future in done:
-                on_result(futures[future], _result(future))
-            on_steps(sum(self._counters[:-1]))
+        # An exception in the middle of `wait` can leave a lock of the pool held, which then never ends.
+        with stoppable((signal.SIGINT,)) as stop:
+            while waiting:
+                done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
+                for future in done:
+                    on_result(futures[future], _result(future))
+                on_steps(sum(self._counters[:-1]))
+                if stop.asked:
+                    raise KeyboardInterrupt
         return [future.result() for future in futures]
 
 

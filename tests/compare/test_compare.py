@@ -90,7 +90,7 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 def test_two_worker_processes_give_the_weights_of_one(one: Path, tmp_path: Path) -> None:
     compare(planned(tmp_path, workers=2))
-    assert not multiprocessing.active_children()
+    assert not [child for child in multiprocessing.active_children() if child.name.startswith("Spawn")]
     assert weights(one) == weights(tmp_path)
     assert len(weights(one)) == 6
 

@@ -86,7 +86,7 @@ def compare(*recipes: Path, options: CompareOptions = _DEFAULTS) -> int:
         recipes: YAML files of settings, such as those in recipes/, in place of --data; a table each.
         options: See there.
     """
-    say(f"couplings {__version__}: comparing. Ctrl-C stops; the same command goes on.")
+    say(f"couplings {__version__}: comparing. Ctrl-C stops; the same command (without --overwrite) goes on.")
     from couplings.cli.comparing import compare_command
 
     return compare_command(recipes, options)

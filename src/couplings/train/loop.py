@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 
 from couplings.distributed import gathered
+from couplings.interrupts import stoppable
 from couplings.rank import first_process
 from couplings.train.checkpoint import (
     Checkpoint,
@@ -106,7 +105,7 @@ class _Training:
         """Go on from the newest checkpoint, and leave the weights behind."""
         trainer = self.trainer
         self._continue()
-        with _stoppable() as stop:
+        with stoppable(_SIGNALS) as stop:
             try:
                 self._start()
                 for record in trainer.steps():
@@ -194,6 +193,8 @@ class _Training:
 
 
 _COMPARED_EVERY = 10
+# A batch system ends a process by the second.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _plan(trainer: Trainer) -> Plan:
@@ -207,38 +208,3 @@ def _plan(trainer: Trainer) -> Plan:
         train_images=len(trainer.images),
         loss=config.loss.name,
     )
-
-
-@dataclass
-class _Stop:
-    """Whether somebody asked to stop."""
-
-    asked: bool = False
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextmanager
-def _stoppable() -> Iterator[_Stop]:
-    """Let the first Ctrl-C (or the termination by a batch system) wait for the end of the step; a second does not."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
-
-    # A process that ignores Ctrl-C, such as a worker whose parent answers it, goes on ignoring it.
-    heard = [number for number in _SIGNALS if before[number] != signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])
