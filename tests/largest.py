@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -19,7 +20,12 @@ class _Watch(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         known = {given.untyped_storage().data_ptr() for given in tree_iter((args, kwargs)) if isinstance(given, Tensor)}
         for made in tree_iter(result):
-            if isinstance(made, Tensor) and made.untyped_storage().data_ptr() not in known:  # not a view
+            # Views make nothing, and bytes are the words that processes exchange.
+            if (
+                isinstance(made, Tensor)
+                and made.untyped_storage().data_ptr() not in known
+                and made.dtype != torch.uint8
+            ):
                 stored = made.untyped_storage().nbytes() // made.element_size()  # an expanded number stores one
                 self.entries = max(self.entries, min(made.numel(), stored))
         return result
