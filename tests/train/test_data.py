@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from couplings.train import ConfigError, DataConfig, DataError, Dataset, from_arrays, load
-from couplings.train.data import batches, held_out, to_images
+from couplings.train.data import held_out, to_images
 from couplings.train.imbalance import SHARES, imbalanced
 
 
@@ -124,17 +124,6 @@ def test_wide_unsigned_integers_are_images_too() -> None:
 def test_arrays_cannot_be_loaded_again() -> None:
     with pytest.raises(DataError, match="pass dataset="):
         load(DataConfig(name="arrays"))
-
-
-def test_batches_are_seeded_permutations_without_the_incomplete_rest() -> None:
-    def epochs(seed: int) -> torch.Tensor:
-        order = batches(10, 4, torch.Generator().manual_seed(seed))
-        return torch.stack([next(order) for _ in range(6)])
-
-    assert torch.equal(epochs(0), epochs(0))
-    assert not torch.equal(epochs(0), epochs(1))
-    for epoch in epochs(0).reshape(3, 8):
-        assert len(epoch.unique()) == 8
 
 
 def test_minus_one_stays_unlabelled_whatever_the_other_numbers() -> None:

@@ -83,7 +83,7 @@ class TrainOptions:
         Raises:
             ConfigError: a `--set` that is no setting.
         """
-        from couplings.cli.settings import of_flag, of_word
+        from couplings.cli.settings import given
 
         flags = (
             ("--data-folder", "data.folder", self.data_folder),
@@ -97,7 +97,7 @@ class TrainOptions:
             ("--seed", "seed", self.seed),
             ("--loss", "loss.name", self.loss),
         )
-        return [of_flag(*flag) for flag in flags if flag[-1] is not None] + [of_word(word) for word in self.set_ or []]
+        return given(flags, self.set_)
 
 
 _DEFAULTS = TrainOptions()

@@ -64,14 +64,14 @@ class CompareOptions:
         Raises:
             ConfigError: a `--set` that is no setting.
         """
-        from couplings.cli.settings import of_flag, of_word
+        from couplings.cli.settings import given
 
         flags = (
             ("--limit", "data.limit", self.limit),
             ("--steps", "steps", self.steps),
             ("--batch-size", "batch_size", self.batch_size),
         )
-        return [of_flag(*flag) for flag in flags if flag[-1] is not None] + [of_word(word) for word in self.set_ or []]
+        return given(flags, self.set_)
 
 
 _DEFAULTS = CompareOptions()

@@ -76,13 +76,13 @@ class EmbedOptions:
         Raises:
             ConfigError: a `--set` that is no setting.
         """
-        from couplings.cli.settings import of_flag, of_word
+        from couplings.cli.settings import given
 
         flags = (
             ("--data-folder", "data.folder", self.data_folder),
             ("--download", "data.download", self.download or None),
         )
-        return [of_flag(*flag) for flag in flags if flag[-1] is not None] + [of_word(word) for word in self.set_ or []]
+        return given(flags, self.set_)
 
 
 _DEFAULTS = EmbedOptions()

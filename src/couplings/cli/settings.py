@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from couplings.train.errors import ConfigError
 
-__all__ = ["Setting", "again", "merged", "of_flag", "of_word"]
+__all__ = ["Setting", "again", "given", "merged", "of_flag", "of_word"]
 
 _NAMED = ("data", "loss", "encoder")
 
@@ -42,6 +42,15 @@ def of_word(word: str) -> Setting:
     if _full(key) == "data.name":
         raise ConfigError(f"--set {word}: the data set has an option and a recipe of its own; write --data {value}")
     return Setting(f"--set {shlex.quote(word)}", key, _value(value))
+
+
+def given(flags: Iterable[tuple[str, str, Any]], words: Sequence[str] | None) -> list[Setting]:
+    """The settings of a command: of options (flag, key, value), None where one did not come, and of ``--set`` words.
+
+    Raises:
+        ConfigError: a ``--set`` that is no setting.
+    """
+    return [of_flag(*flag) for flag in flags if flag[-1] is not None] + [of_word(word) for word in words or ()]
 
 
 def _value(text: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from couplings.compare.plan import Trial
 from couplings.compare.supervised import UNUSED
 from couplings.compare.variants import Objective
-from couplings.train.checkpoint import read_json
+from couplings.train.checkpoint import read_json, saved_step
 from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.evaluate import Evaluation
@@ -82,12 +82,9 @@ def measured(trial: Trial) -> Evaluation | None:
 
 def _finished(trial: Trial) -> bool:
     """Whether the weights are those of the last step."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(str(trial.folder / WEIGHTS), "pt") as file:
-            return int((file.metadata() or {}).get("step", 0)) >= trial.config.steps
-    except (OSError, SafetensorError):
+        return saved_step(trial.folder / WEIGHTS) >= trial.config.steps
+    except DataError:
         return False
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "remove_checkpoints",
     "save_checkpoint",
     "save_weights",
+    "saved_step",
     "settle",
     "write_bytes",
     "write_json",
@@ -145,6 +146,21 @@ def save_weights(path: Path, parts: Mapping[str, nn.Module], step: int) -> None:
     state = {f"{prefix}{name}": value for prefix, part in parts.items() for name, value in part.state_dict().items()}
     whole = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     write_bytes(path, save(whole, metadata={"step": str(step)}))
+
+
+def saved_step(path: Path) -> int:
+    """The step that a file of weights belongs to, read from its head alone; 0 if it does not say.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            return int((file.metadata() or {}).get("step", 0))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error})") from None
 
 
 def load_weights(path: Path, parts: Mapping[str, nn.Module]) -> int:

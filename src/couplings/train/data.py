@@ -1,11 +1,10 @@
 """Images in memory: one value object, from any of the sources or from arrays.
 
-A data set is uint8 tensors that fit into memory; batches are drawn by index, without worker processes.
+A data set is uint8 tensors that fit into memory; samples are drawn by index, without worker processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from couplings.train.encoders import ImageShape
 from couplings.train.errors import DataError
 
-__all__ = ["DataError", "Dataset", "batches", "from_arrays", "to_float", "to_images"]
+__all__ = ["DataError", "Dataset", "from_arrays", "to_float", "to_images"]
 
 
 @dataclass(frozen=True)
@@ -274,10 +273,3 @@ def _check_classes(data: Dataset) -> None:
             f"{data.name}: class '{data.classes[name]}' has one image, so none can be held out for testing; add"
             " another, or remove it"
         )
-
-
-def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless batches of ``size`` indices: a new permutation an epoch, its incomplete last batch dropped."""
-    while True:
-        order = torch.randperm(count, generator=generator, device=generator.device)
-        yield from order[: count - count % size].split(size)

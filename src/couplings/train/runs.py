@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from couplings.train.checkpoint import checkpoints, read_json
+from couplings.train.checkpoint import checkpoints, read_json, saved_step
 from couplings.train.errors import DataError
 from couplings.train.evaluate import Evaluation
 from couplings.train.folder import CONFIG, EVALUATION, METRICS, WEIGHTS, writer
@@ -200,20 +200,9 @@ def _evaluation(folder: Path) -> Evaluation | None:
 def _saved_step(folder: Path) -> int:
     """The step of the weights, or else of the newest checkpoint, by its name."""
     if (folder / WEIGHTS).is_file():
-        return _step_of(folder / WEIGHTS)
+        return saved_step(folder / WEIGHTS)
     newest = next(iter(checkpoints(folder)), None)
     return 0 if newest is None else int(newest.stem.rpartition("-")[2])
-
-
-def _step_of(path: Path) -> int:
-    """From the header, which also says whether the file is as long as it should be."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), "np") as file:
-            return int((file.metadata() or {}).get("step", 0))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error})") from None
 
 
 def _state(folder: Path, finished: bool, evaluation: Evaluation | None) -> RunState:
