@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -46,25 +47,44 @@ _SETTINGS = {
     "figure.titleweight": "bold",
     "figure.constrained_layout.use": True,
     "savefig.dpi": 150,
+    "svg.hashsalt": "couplings",
 }
 
 
 @contextmanager
 def canvas(path: str | os.PathLike[str], size: tuple[float, float], title: str) -> Iterator[Figure]:
     """A figure of `size` inches that is saved to `path` when the block ends without an error."""
-    with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=size)
-        figure.suptitle(title, x=0.01, ha="left", color=INK)
+    with _titled(size, title) as figure:
         yield figure
         _save(figure, Path(path))
 
 
+def drawn(draw: Callable[[Figure], None], size: tuple[float, float], title: str) -> tuple[bytes, bytes]:
+    """The picture that `draw` makes on a figure of `size` inches, as SVG and as PNG; the same numbers, the same bytes."""
+    with _titled(size, title) as figure:
+        draw(figure)
+        return _bytes(figure, "svg", metadata={"Date": None}), _bytes(figure, "png")
+
+
+@contextmanager
+def _titled(size: tuple[float, float], title: str) -> Iterator[Figure]:
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=size)
+        figure.suptitle(title, x=0.01, ha="left", color=INK)
+        yield figure
+
+
+def _bytes(figure: Figure, kind: str, **options: Any) -> bytes:
+    picture = BytesIO()
+    figure.savefig(picture, format=kind, **options)
+    return picture.getvalue()
+
+
 def _save(figure: Figure, path: Path) -> None:
     """Draw into memory first, so that a stopped run or a full disk leaves no half picture."""
-    picture = BytesIO()
-    figure.savefig(picture, format="png")
+    picture = _bytes(figure, "png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, picture.getvalue())
+    write_bytes(path, picture)
 
 
 def grid(axes: Axes, axis: str) -> None:
