@@ -60,7 +60,7 @@ def canvas(path: str | os.PathLike[str], size: tuple[float, float], title: str) 
 
 
 def drawn(draw: Callable[[Figure], None], size: tuple[float, float], title: str) -> tuple[bytes, bytes]:
-    """The picture that `draw` makes on a figure of `size` inches, as SVG and as PNG; the same numbers, the same bytes."""
+    """The picture that `draw` makes on a figure of `size` inches, as SVG and as PNG, always in the same bytes."""
     with _titled(size, title) as figure:
         draw(figure)
         return _bytes(figure, "svg", metadata={"Date": None}), _bytes(figure, "png")
