@@ -34,6 +34,7 @@ _THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 """For a job to save what it continues from."""
+_REAP_SECONDS = 0.01
 
 _counters: Any = None
 
@@ -122,6 +123,9 @@ def _stop(children: set[BaseProcess], pool: ProcessPoolExecutor) -> None:
     for child in children:
         child.join(max(0.0, end - time.monotonic()))
         child.kill()
+    # The pool's own thread may be the one that learns how a child ended, a moment after it did.
+    while any(child.exitcode is None for child in children) and time.monotonic() < end + _GRACE_SECONDS:
+        time.sleep(_REAP_SECONDS)
 
 
 @contextmanager
