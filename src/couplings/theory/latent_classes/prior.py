@@ -1,0 +1,101 @@
+"""What every function of the model is handed, validated once: class probabilities, a number of negatives, a gram."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...checks import require
+from ...errors import InvalidInput
+
+SUM_TOLERANCE = 1e-6
+"""How far from one the probabilities may sum (single precision does); they are divided by their sum."""
+GRAM_TOLERANCE = 1e-6
+"""How far from symmetric and positive semidefinite a gram may be, in units of its largest entry or one."""
+
+
+def probabilities(prior: Sequence[float] | Tensor) -> Tensor:
+    """The class probabilities as a float64 vector (C,) that sums to one.
+
+    Args:
+        prior: (C,) numbers above zero whose sum is one up to 1e-6: a sequence, a NumPy array or a tensor.
+
+    Raises:
+        InvalidInput: no vector of finite numbers above zero, or the sum is not one.
+
+    Example:
+        >>> probabilities([0.75, 0.25])
+        tensor([0.7500, 0.2500], dtype=torch.float64)
+    """
+    rho = _float64("prior", prior).detach()
+    require(rho.dim() == 1 and len(rho) > 0, f"prior must have shape (C,) with C >= 1, got {tuple(rho.shape)}")
+    bad = ~(rho.isfinite() & (rho > 0))
+    if bad.any():
+        where = int(bad.nonzero()[0])
+        raise InvalidInput(
+            f"prior must be finite and > 0, got {rho[where]:g} for class {where}: leave such classes out"
+        )
+    total = float(rho.sum())
+    require(abs(total - 1) <= SUM_TOLERANCE, f"prior must sum to one, got a sum of {total:g}: divide it by its sum")
+    return rho / total
+
+
+def negatives(k: int) -> int:
+    """The number of negatives of an anchor: an integer, one or more.
+
+    Raises:
+        InvalidInput: anything else, booleans and whole floats included.
+    """
+    whole = isinstance(k, numbers.Integral) and not isinstance(k, bool)
+    require(whole and int(k) >= 1, f"k must be an integer >= 1 (the negatives of an anchor), got {k!r}")
+    return int(k)
+
+
+def classes_of(count: int) -> int:
+    """A number of classes: an integer, one or more.
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    whole = isinstance(count, numbers.Integral) and not isinstance(count, bool)
+    require(whole and int(count) >= 1, f"classes must be an integer >= 1, got {count!r}")
+    return int(count)
+
+
+def gram_of(gram: Tensor | Sequence[Sequence[float]], classes: int | None = None) -> Tensor:
+    """A gram of class vectors as a float64 tensor (C, C), in autograd if it was.
+
+    Args:
+        gram: (C, C), symmetric and positive semidefinite up to 1e-6 (single precision's products are).
+        classes: what C has to be; any where None.
+
+    Raises:
+        InvalidInput: another shape, entries that are not finite, no symmetry, or a negative eigenvalue.
+    """
+    g = _float64("gram", gram)
+    require(g.dim() == 2 and g.shape[0] == g.shape[1] > 0, f"gram must have shape (C, C), got {tuple(g.shape)}")
+    fits = classes is None or len(g) == classes
+    require(fits, f"gram must have one row a class: shape ({classes}, {classes}), got {tuple(g.shape)}")
+    values = g.detach()
+    require(bool(values.isfinite().all()), "gram must be finite, got NaN or inf: look at the class vectors")
+    unit = max(1.0, float(values.abs().max()))
+    skew = float((values - values.T).abs().max())
+    require(skew <= GRAM_TOLERANCE * unit, f"gram must be symmetric, got entries {skew:.2g} apart: pass v @ v.T")
+    smallest = float(torch.linalg.eigvalsh(values)[0])
+    positive = smallest >= -GRAM_TOLERANCE * unit
+    require(positive, f"gram must be positive semidefinite, got an eigenvalue of {smallest:.2g}: pass v @ v.T")
+    return g
+
+
+def _float64(name: str, value: Any) -> Tensor:
+    try:
+        converted = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInput(f"{name} must hold numbers, got {value!r}: pass a list, an array or a tensor") from error
+    real = converted.dtype not in (torch.bool, torch.complex64, torch.complex128)
+    require(real, f"{name} must hold real numbers, got {converted.dtype}")
+    return converted.to(torch.float64)
