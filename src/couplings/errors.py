@@ -8,7 +8,11 @@ import warnings
 from collections.abc import Iterable
 
 
-class InvalidInput(ValueError):
+class UserError(ValueError):
+    """A mistake of the user's, told in one message; anything else is a defect of ours."""
+
+
+class InvalidInput(UserError):
     """An argument that no coupling or loss can be computed from."""
 
 

@@ -13,6 +13,7 @@ from couplings.cli.compare import compare
 from couplings.cli.export import embed, export
 from couplings.cli.options import Whole
 from couplings.cli.runs import runs
+from couplings.cli.theory import theory
 from couplings.cli.viewers import Viewer
 from couplings.display import say
 
@@ -32,6 +33,7 @@ app.command(compare)
 app.command(runs)
 app.command(export)
 app.command(embed)
+app.command(theory)
 
 
 @Parameter(name="*")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from couplings.errors import did_you_mean
+from couplings.errors import UserError, did_you_mean
 
 __all__ = ["ConfigError", "DataError", "Interrupted", "did_you_mean", "one_of"]
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A setting that is unknown, out of range or does not fit the data."""
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Images or labels that are missing, damaged or of the wrong shape."""
 
 

@@ -1,0 +1,106 @@
+"""What `couplings theory` does, once its words are understood, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from couplings.display import Bar, bar, console, duration, say
+from couplings.errors import InvalidInput
+from couplings.theory.catalogue import FAMILIES, selected
+from couplings.theory.claim import Check
+from couplings.theory.examination import Outcome, examine
+from couplings.theory.page import number, summary, write
+
+_FAILED = 1
+_QUESTION = "--prior 0.85 0.1 0.05 --k 1 2 4 8"
+
+
+def list_claims(names: Sequence[str]) -> None:
+    """A line for each claim."""
+    table = Table("claim", "what it says", "known", title_justify="left")
+    for claim in selected(names):
+        table.add_row(claim.name, escape(claim.title), claim.standing.value)
+    console.print(table)
+    say("Run them: couplings theory --output DIR, or some: couplings theory --only latent-classes minmax")
+
+
+def theory_command(names: Sequence[str], output: Path, workers: int | None) -> int:
+    """Examine, write, sum up; the exit code."""
+    if workers is not None and workers < 1:
+        raise InvalidInput(f"workers: {workers} came; at least one process must do the work")
+    start = time.perf_counter()
+    claims = selected(names)
+    # Before the work: a folder that cannot be made is told now.
+    output.mkdir(parents=True, exist_ok=True)
+    with bar(len(claims), "claims") as progress:
+        display = _Display(progress)
+        try:
+            outcomes = examine(claims, workers, display.on_outcome)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped after {display.done} of {len(claims)} claims; no page written") from None
+    written = write(outcomes, output, shlex.join(["couplings", *sys.argv[1:]]))
+    _close(outcomes, written, time.perf_counter() - start)
+    return 0 if all(outcome.passed for outcome in outcomes) else _FAILED
+
+
+class _Display:
+    """A bar over the claims; of each, when it ends, the numbers."""
+
+    def __init__(self, progress: Bar) -> None:
+        self.done = 0
+        self._bar = progress
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Say what came out."""
+        self.done += 1
+        claim = outcome.claim
+        say(f"{_word(outcome)} {claim.name} ({claim.standing.value}, {duration(outcome.seconds)}): {claim.title}")
+        for line in _lines(outcome):
+            say(f"    {line}")
+        self._bar.update(self.done, claim.name)
+
+
+def _word(outcome: Outcome) -> str:
+    return "passed" if outcome.passed else "FAILED"
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    return [outcome.error] if outcome.error else [_line(check) for check in outcome.checks]
+
+
+def _line(check: Check) -> str:
+    wanted = f"{check.relation.value} {number(check.expected)}"
+    within = f" within {check.tolerance:.0e}" if check.tolerance else ""
+    return f"{'' if check.passed else 'FAILED '}{check.what}: {number(check.obtained)}, expected {wanted}{within}"
+
+
+def _close(outcomes: Sequence[Outcome], written: Sequence[Path], seconds: float) -> None:
+    console.print(_table(outcomes))
+    for outcome in outcomes:
+        if not outcome.passed:
+            say(f"FAILED {outcome.claim.name}")
+    say(f"{summary(outcomes)} {duration(seconds)}.")
+    page, numbers, figures = written
+    say(f"Written: {page}, {numbers}, {figures}.")
+    say(f"Open {page} in a browser. Your own question: couplings theory latent-classes {_QUESTION}")
+
+
+def _table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table("claim", "known", "numbers", "")
+    for family in FAMILIES:
+        members = [outcome for outcome in outcomes if outcome.claim.family == family.name]
+        if members:
+            table.add_section()
+            table.add_row(f"[bold]{escape(family.title)}[/bold]")
+        for outcome in members:
+            held = sum(check.passed for check in outcome.checks)
+            numbers = f"{held} of {len(outcome.checks)}"
+            table.add_row(escape(outcome.claim.title), outcome.claim.standing.value, numbers, _word(outcome))
+    return table
