@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,7 @@ from torch import Tensor
 
 from ... import checks
 from ...losses.build import id_vector
-from .gram import gram_matrix
-from .prior import prior_vector
+from .prior import gram_of, probabilities
 
 _TIE = 1e-6
 """Logits (at scale 1) that are this near count as equal."""
@@ -32,7 +32,7 @@ class Downstream:
     margin: float
 
 
-def downstream(gram: Tensor, prior: object, *, scale: float = 1.0) -> Downstream:
+def downstream(gram: Tensor, prior: Sequence[float] | Tensor, *, scale: float = 1.0) -> Downstream:
     """The mean classifier on collapsed representations: W_c = E[f(x) | c] = v_c, logits s G_cc'.
 
         cross entropy = sum_c rho_c ( log sum_c' exp(s G_cc') - s G_cc )
@@ -58,16 +58,20 @@ def downstream(gram: Tensor, prior: object, *, scale: float = 1.0) -> Downstream
         >>> round(found.cross_entropy, 4), found.accuracy, found.margin
         (0.1269, 1.0, 2.0)
     """
-    rho = prior_vector(prior)
-    g = gram_matrix(gram, len(rho))
+    rho = probabilities(prior)
+    g = gram_of(gram, len(rho)).detach()
     checks.finite_positive("scale", scale)
     losses = torch.logsumexp(scale * g, dim=1) - scale * g.diagonal()
     return Downstream(float(rho @ losses), float(rho @ _chance_of_right(g)), float(margins(g).min()))
 
 
 def margins(gram: Tensor) -> Tensor:
-    """G_cc - max_{c' != c} G_cc' of each class, shape (C,): zero where it has merged, negative where it is taken
-    for another class, infinite where there is no other.
+    """G_cc - max_{c' != c} G_cc' of each class, shape (C,).
+
+    Zero where a class has merged with another, negative where it is taken for another, infinite where it is alone.
+
+    Raises:
+        InvalidInput: no gram.
 
     Example:
         >>> import torch
@@ -75,13 +79,14 @@ def margins(gram: Tensor) -> Tensor:
         >>> margins(torch.eye(3)).tolist()
         [1.0, 1.0, 1.0]
     """
+    gram = gram_of(gram).detach()
     others = gram.masked_fill(torch.eye(len(gram), dtype=torch.bool), -math.inf)
     return gram.diagonal() - others.max(dim=1).values
 
 
 def _chance_of_right(gram: Tensor) -> Tensor:
     """Probability that a fair draw among the largest logits of class c is c, (C,)."""
-    top = gram >= gram.max(dim=1, keepdim=True).values - _TIE
+    top = (gram >= gram.max(dim=1, keepdim=True).values - _TIE).double()
     return top.diagonal() / top.sum(dim=1)
 
 

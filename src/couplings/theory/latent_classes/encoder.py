@@ -1,8 +1,8 @@
-"""A small encoder trained in the latent-class model with the library's InfoNCE and its own negatives for every anchor."""
+"""A small encoder trained in the latent-class model with the library's InfoNCE, every anchor with its own negatives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ... import checks
 from ...losses import InfoNCE
 from .downstream import Scatter, class_means, scatter
-from .prior import draws
+from .prior import negatives as as_count
 from .sampler import LatentClasses
 
 HELD_OUT = 400
@@ -81,7 +81,7 @@ class TrainedEncoder:
 
 
 def train_encoder(
-    prior: object,
+    prior: Sequence[float] | Tensor,
     *,
     k: int,
     scale: float = 1.0,
@@ -118,7 +118,7 @@ def train_encoder(
     classes, world, training = LatentClasses(prior), world or Prototypes(), training or Training()
     generator = torch.Generator().manual_seed(seed)
     network = _network(len(classes.prior), training.width, generator)
-    batches = _batches(classes, world, generator, (training.batch, draws(k)))
+    batches = _batches(classes, world, generator, (training.batch, as_count(k)))
     losses = _descend(network, InfoNCE(temperature=1 / scale), batches, training)
     gram, spread = _measured(network, world, len(classes.prior), generator)
     return TrainedEncoder(network, gram, spread, losses)
@@ -134,13 +134,15 @@ def _network(classes: int, width: int, generator: torch.Generator) -> nn.Sequent
 
 
 def _batches(
-    classes: LatentClasses, world: Prototypes, generator: torch.Generator, size: tuple[int, int]
+    model: LatentClasses, world: Prototypes, generator: torch.Generator, size: tuple[int, int]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Anchors (n, C), positives (n, C), negatives (n, k, C)."""
-    count = len(classes.prior)
-    for drawn in classes.drawn_by(generator, *size):
-        mine = (world.samples(drawn.anchors, count, generator) for _ in range(2))
-        yield *mine, world.samples(drawn.negatives, count, generator)
+    count = len(model.prior)
+    for drawn in model.drawn_by(generator, *size):
+        anchors, positives, others = (
+            world.samples(classes, count, generator) for classes in (drawn.anchors, drawn.anchors, drawn.negatives)
+        )
+        yield anchors, positives, others
 
 
 def _descend(

@@ -1,12 +1,12 @@
 """Draws of the latent-class model: k independent negatives for every anchor, never those of a batch.
 
-An anchor's negatives are drawn independently of it, of each other and of every other anchor's, with replacement: they may
-repeat, and may be of its own class. The number k is theirs; the size of a batch has no part in it.
+An anchor's negatives are drawn independently of it, of each other and of every other anchor's, with replacement: they
+may repeat, and may be of its own class. The number k is theirs; the size of a batch has no part in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ... import checks
 from ...losses.build import id_vector
-from .prior import draws, prior_vector
+from .prior import negatives, probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +51,8 @@ class LatentClasses:
         (torch.Size([1000]), torch.Size([1000, 4]), True)
     """
 
-    def __init__(self, prior: object) -> None:
-        self.prior = prior_vector(prior)
+    def __init__(self, prior: Sequence[float] | Tensor) -> None:
+        self.prior = probabilities(prior)
 
     def draw(self, n: int, *, k: int, seed: int) -> ClassDraw:
         """n anchors with k negatives each, the same for the same seed."""
@@ -70,11 +70,10 @@ class LatentClasses:
         """
         checks.count("n", n)
         checks.require(n >= 1, f"n must be at least 1, got {n}: how many anchors to draw")
-        total = n * (draws(k) + 1)
+        total = n * (negatives(k) + 1)
         while True:
             classes = torch.multinomial(self.prior, total, replacement=True, generator=generator)
-            anchors, negatives = classes.split([n, n * k])
-            yield ClassDraw(anchors, negatives.reshape(n, k))
+            yield ClassDraw(classes[:n], classes[n:].reshape(n, k))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,13 +112,13 @@ class LabelledSamples:
         (True, torch.Size([100, 3]))
     """
 
-    def __init__(self, labels: Tensor, prior: object = None) -> None:
+    def __init__(self, labels: Tensor, prior: Sequence[float] | Tensor | None = None) -> None:
         checks.tensor("labels", labels)
         labels = id_vector("labels", labels, labels.numel()).cpu()
-        names, self._counts = labels.unique(return_counts=True)
+        names, self._counts = torch.unique(labels, return_counts=True)
         alone = names[self._counts < 2].tolist()
         checks.require(not alone, f"classes {alone} have one sample, so no positive: drop them, or add samples")
-        share = prior_vector(self._counts.double() / len(labels) if prior is None else prior)
+        share = probabilities(self._counts.double() / len(labels) if prior is None else prior)
         fits = len(share) == len(names)
         checks.require(fits, f"prior has {len(share)} entries but the labels have {len(names)} classes: one a class")
         self._classes = LatentClasses(share)
@@ -137,8 +136,8 @@ class LabelledSamples:
             counts = self._counts[drawn.anchors]
             place = _below(counts, generator)
             another = (place + 1 + _below(counts - 1, generator)) % counts
-            negatives = self._index(drawn.negatives, _below(self._counts[drawn.negatives], generator))
-            yield SampleDraw(self._index(drawn.anchors, place), self._index(drawn.anchors, another), negatives)
+            others = self._index(drawn.negatives, _below(self._counts[drawn.negatives], generator))
+            yield SampleDraw(self._index(drawn.anchors, place), self._index(drawn.anchors, another), others)
 
     def _index(self, classes: Tensor, places: Tensor) -> Tensor:
         return self._order[self._starts[classes] + places]
