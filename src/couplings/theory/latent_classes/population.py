@@ -32,7 +32,7 @@ def population_loss(gram: Tensor, prior: Sequence[float] | Tensor, *, k: int, sc
     """The loss L(G) above, exact for any number of classes and negatives.
 
     There are C(k + C - 1, C - 1) count vectors n, too many to visit. Negatives are independent, so the expectation is
-    one smooth integral instead (`quadrature`), accurate to about 1e-14. `enumerated_loss` is the definition, for checks.
+    one smooth integral instead (`quadrature`), accurate to about 1e-14. For checks, `enumerated_loss` is the definition.
 
     Args:
         gram: (C, C) inner products of class vectors: symmetric, positive semidefinite, any diagonal.
@@ -56,7 +56,7 @@ def population_loss(gram: Tensor, prior: Sequence[float] | Tensor, *, k: int, sc
         0.5032044340390842
     """
     rho, k = probabilities(prior), negatives(k)
-    exponents = _exponents(gram_of(gram, len(rho)), scale)
+    exponents = exponents_of(gram_of(gram, len(rho)), scale)
     largest = float(exponents.detach().max())
     small = largest <= LARGEST_EXPONENT
     require(
@@ -86,7 +86,7 @@ def enumerated_loss(gram: Tensor, prior: Sequence[float] | Tensor, *, k: int, sc
         0.5032044340390842
     """
     rho, k = probabilities(prior), negatives(k)
-    exponents = _exponents(gram_of(gram, len(rho)), scale)
+    exponents = exponents_of(gram_of(gram, len(rho)), scale)
     counts = count_vectors(len(rho), k)
     chances = multinomial(counts, rho)
     terms = torch.stack([_log_one_plus(counts.log() + row) for row in exponents])
@@ -133,7 +133,7 @@ def multinomial(counts: Tensor, prior: Tensor) -> Tensor:
     return torch.softmax(logs, dim=0)  # k! and the rounding of large logarithms go with the normalisation
 
 
-def _exponents(gram: Tensor, scale: float) -> Tensor:
+def exponents_of(gram: Tensor, scale: float) -> Tensor:
     """s (G_cc' - G_cc), (C, C)."""
     finite_nonnegative("scale", scale)
     return float(scale) * (gram - gram.diagonal()[:, None])

@@ -93,15 +93,19 @@ def _products(exponents: Tensor, u: Tensor) -> Tensor:
 
 def _log_apart(u: Tensor, prior: Tensor) -> Tensor:
     """log phi were all other classes infinitely far, (T, rows)."""
-    return torch.log1p(prior * torch.expm1(-u.exp()))
+    return _log1p(prior * torch.expm1(-u.exp()))
 
 
 def _log_ratio(z: Tensor, prior: Tensor, apart: Tensor, rows: Tensor) -> Tensor:
     """log phi minus that: the other classes' share, (T, rows)."""
     other = prior.expand(len(rows), -1).scatter(1, rows[:, None], 0.0)
     share = torch.einsum("tcj,cj->tc", torch.expm1(-z), other)
-    smallest = -1 + 2.0**-53  # phi is zero there; log1p(-1) would have no gradient
-    return torch.log1p((share * torch.exp(-apart)).clamp(min=smallest))
+    return _log1p(share * torch.exp(-apart))
+
+
+def _log1p(x: Tensor) -> Tensor:
+    """log(1 + x); where phi is zero (x = -1) it is finite and has no gradient."""
+    return torch.log1p(x.clamp(min=-1 + 2.0**-53))
 
 
 def _trapezoid(u: Tensor, values: Tensor) -> Tensor:
