@@ -4,6 +4,7 @@ from .certificate import Certificate, certify
 from .collisions import coverage, expected_collisions, no_collision
 from .downstream import Downstream, Scatter, class_means, downstream, margins, scatter
 from .encoder import Prototypes, TrainedEncoder, Training, train_encoder
+from .finite import class_vectors, expected_loss
 from .gram import OptimalGram, optimal_gram
 from .population import collision_loss, enumerated_loss, population_loss
 from .sampler import ClassDraw, LabelledSamples, LatentClasses, SampleDraw
@@ -23,11 +24,13 @@ __all__ = [
     "Training",
     "certify",
     "class_means",
+    "class_vectors",
     "collision_loss",
     "coverage",
     "downstream",
     "enumerated_loss",
     "expected_collisions",
+    "expected_loss",
     "margins",
     "no_collision",
     "optimal_gram",
