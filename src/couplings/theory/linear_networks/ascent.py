@@ -1,0 +1,91 @@
+"""Projected gradient ascent of the energy over layers of norm one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ... import checks
+from ...errors import NotConverged
+from .network import LinearNetwork, symmetric
+
+
+@dataclass(frozen=True, eq=False)
+class Ascent:
+    """What an ascent went through.
+
+    Attributes:
+        covariance: X.
+        path: the network at the start and after each step.
+        step: the length of a step, rate / |X|.
+    """
+
+    covariance: Tensor
+    path: tuple[LinearNetwork, ...]
+    step: float
+
+    @property
+    def network(self) -> LinearNetwork:
+        """Where it ended."""
+        return self.path[-1]
+
+    @property
+    def energies(self) -> Tensor:
+        """E at the start and after each step, (steps + 1,)."""
+        return torch.stack([network.energy(self.covariance) for network in self.path])
+
+
+def ascend(
+    covariance: Tensor, start: LinearNetwork, *, rate: float = 0.5, steps: int = 20_000, tolerance: float = 1e-12
+) -> Ascent:
+    """Ascend E = tr(W X W^T) / 2: W_l <- W_l + (rate / |X|) dE/dW_l, scaled back to norm one, all layers at once.
+
+    Args:
+        covariance: X (input, input), symmetric and not zero; |X| is its largest eigenvalue in size.
+        start: a network of that input width, layers of norm one.
+        rate: > 0; below 1 the energy does not fall. As rate falls, the path becomes the gradient flow.
+        steps: at most so many, >= 1.
+        tolerance: stops where the gradient on the spheres is below this times |X|; zero or more.
+
+    Returns:
+        The path with all its networks: steps times the number of weights, 8 bytes each.
+
+    Raises:
+        NotConverged: the gradient is still larger after `steps`.
+        InvalidInput: X is not symmetric, or sizes do not fit.
+
+    Source:
+        Tian 2022 (arXiv 2201.12680).
+
+    Example:
+        >>> import torch
+        >>> from couplings.theory.linear_networks import random_network
+        >>> spectrum = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64))
+        >>> found = ascend(spectrum, random_network((3, 4, 2), seed=0))
+        >>> round(2 * found.energies[-1].item(), 6)
+        3.0
+    """
+    size = _checked(covariance, start, rate, steps)
+    path, slope = [start], start.slope(covariance)
+    while slope > tolerance * size:
+        if len(path) > steps:
+            raise NotConverged(
+                f"the gradient is {slope:.3g} after {steps} steps, tolerance is {tolerance * size:.3g}: allow more steps, "
+                "raise the rate (below 1), or look at the gap between the two largest eigenvalues"
+            )
+        path.append(path[-1].moved(path[-1].gradients(covariance), rate / size))
+        slope = path[-1].slope(covariance)
+    return Ascent(covariance, tuple(path), rate / size)
+
+
+def _checked(covariance: Tensor, start: LinearNetwork, rate: float, steps: int) -> float:
+    symmetric(covariance)
+    checks.finite_positive("rate", rate)
+    checks.require(steps >= 1, f"steps must be >= 1, got {steps}")
+    fits = start.widths[0] == len(covariance)
+    checks.require(fits, f"start reads {start.widths[0]} inputs, covariance has {len(covariance)}: use equal widths")
+    size = float(torch.linalg.matrix_norm(covariance, 2))
+    checks.require(size > 0, "covariance is zero: every network has energy zero; pass data that varies")
+    return size
