@@ -37,8 +37,8 @@ def descend(
     adversary: Adversary | None = None,
     *,
     dim: int = 3,
-    steps: int = 300,
-    rate: float = 1.0,
+    steps: int = 150,
+    rate: float = 0.2,
     seed: int = 0,
     cost: Cost | None = None,
 ) -> Descent:
