@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ... import checks, diagnostics
+from ... import checks
+from ...diagnostics import alignment, uniformity
 from ...marginals import Fixed
 from ...masks import SameId
 from ...scores import Scores
@@ -122,8 +123,8 @@ def _sizes(n: int, d: int, steps: int, every: int) -> None:
 
 def _record(step: int, value: Tensor, views: Tensor, target: Tensor | None) -> Record:
     rows = views.flatten(0, 1)
-    near = diagnostics.alignment(*views) if target is None else (target * (2 - 2 * rows @ rows.T)).sum()
-    return Record(step, float(value.detach()), float(near), float(diagnostics.uniformity(rows)))
+    near = alignment(*views) if target is None else (target * (2 - 2 * rows @ rows.T)).sum()
+    return Record(step, float(value.detach()), float(near), float(uniformity(rows)))
 
 
 def teacher_target(n: int, d: int, temperature: float, noise: float, seed: int) -> Tensor:

@@ -98,7 +98,7 @@ def unbalanced(
         NotConverged: when the sweeps are not enough.
 
     Cost:
-        O(sweeps n m) at most.
+        O(sweeps n m) at most. For large prices the mass settles slowly, by (1 + eps / rho)^-2 a sweep.
 
     Source:
         Chizat et al. 2018; Chen et al. (GCA-UOT), arXiv 2502.20141.

@@ -49,8 +49,9 @@ def divergence(p: Tensor, k: Tensor) -> Tensor:
     _plan("p", p)
     _plan("k", k)
     checks.require(p.shape == k.shape, f"p has shape {tuple(p.shape)} but k has {tuple(k.shape)}: they must agree")
-    entries: Tensor = torch.special.xlogy(p, p) - torch.special.xlogy(p, k) - p + k
-    return entries.sum()
+    mass = p > 0  # elsewhere p log(p / k) is zero, whose gradient at k = 0 would be NaN
+    ratio = torch.where(mass, p, 1.0) / torch.where(mass, k, 1.0)
+    return (p * torch.log(ratio) - p + k).sum()
 
 
 def row_projection(kernel: Tensor, rows: Tensor) -> Tensor:
@@ -250,5 +251,6 @@ def domain_plan(domains: Tensor, within: float, across: float) -> Tensor:
     checks.finite_nonnegative("within", within)
     checks.finite_nonnegative("across", across)
     both, sample = domains.repeat(2), torch.arange(len(domains)).repeat(2)
-    plan = torch.where(both[:, None] == both, within, across).double()
+    near, far = torch.tensor([within, across], dtype=torch.float64)
+    plan = torch.where(both[:, None] == both, near, far)
     return plan.masked_fill(sample[:, None] == sample, 1.0).fill_diagonal_(0.0)
