@@ -2,6 +2,7 @@
 
 from .certificate import Certificate, certify
 from .collisions import coverage, expected_collisions, no_collision
+from .cones import gram_by_cones
 from .downstream import Downstream, Scatter, class_means, downstream, margins, scatter
 from .encoder import Prototypes, TrainedEncoder, Training, train_encoder
 from .finite import class_vectors, expected_loss
@@ -31,6 +32,7 @@ __all__ = [
     "enumerated_loss",
     "expected_collisions",
     "expected_loss",
+    "gram_by_cones",
     "margins",
     "no_collision",
     "optimal_gram",

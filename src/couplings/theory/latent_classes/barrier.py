@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CENTRED = 0.05
+CENTRED = 0.1
 """Squared Newton decrement, in units of mu, at which the next mu is taken."""
-SHRINK = 0.15
+SHRINK = 0.05
 """The next mu in units of this one."""
 STEPS = 2000
-"""Newton steps in all; problems that can be solved take 20 to 400, the more the larger the scale."""
+"""Newton steps in all; problems that can be solved take 20 to 300, the more the larger the scale."""
+SMALLEST = 1e-16
+"""Of mu in units of the value: below, rounding decides."""
 ARMIJO = 0.1
 
 
@@ -44,11 +46,13 @@ def central_path(objective: Objective, classes: int, good: Callable[[Tensor], bo
     for _ in range(STEPS):
         step, decrement = _newton(objective, gram, mu, pairs)
         moved = _line_search(objective, gram, step, decrement, mu)
-        if moved is None or decrement < CENTRED:
-            if good(gram if moved is None else moved):
-                return gram if moved is None else moved
-            mu *= SHRINK
         gram = gram if moved is None else moved
+        if decrement < CENTRED:
+            mu *= SHRINK
+            if good(gram) or mu < SMALLEST * objective.value(gram):
+                break
+        elif moved is None:
+            break
     return gram
 
 

@@ -27,7 +27,7 @@ from .prior import GRAM_TOLERANCE, gram_of, negatives, probabilities
 from .quadrature import excess_rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """A dual point that bounds how much a gram's loss exceeds the smallest possible one.
 

@@ -32,7 +32,7 @@ def population_loss(gram: Tensor, prior: Sequence[float] | Tensor, *, k: int, sc
     """The loss L(G) above, exact for any number of classes and negatives.
 
     There are C(k + C - 1, C - 1) count vectors n, too many to visit. Negatives are independent, so the expectation is
-    one smooth integral instead (`quadrature`), accurate to about 1e-14. For checks, `enumerated_loss` is the definition.
+    one smooth integral instead (`quadrature`), accurate to about 1e-14. `enumerated_loss` is the definition.
 
     Args:
         gram: (C, C) inner products of class vectors: symmetric, positive semidefinite, any diagonal.
