@@ -52,7 +52,7 @@ class Training:
     """
 
     steps: int = 400
-    batch: int = 512
+    batch: int = 128
     rate: float = 1e-2
     width: int = 32
 
