@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -152,6 +153,12 @@ class Loss(nn.Module, ABC):
     def shown(self, batch: Batch) -> dict[str, Coupling]:
         """What `coupling` returns: the couplings, or the one that the gradient implies where there are none."""
         return self.couplings(batch) or {"repulsion": _as_plan(self._weights(batch))}
+
+    def apart(self) -> Loss:
+        """The same loss, with what it learns, for looking at: on this process alone, and without warnings."""
+        other = copy.copy(self)
+        other.gather, other._watch = False, Watch(silent=True)
+        return other
 
     def pair_weights(self, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
         """w_ij = d loss / d s_ij, the pull of candidate j on anchor i, shape (N, M).

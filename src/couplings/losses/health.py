@@ -26,8 +26,8 @@ class Watch:
     nothing while `set_checks(False)`.
     """
 
-    def __init__(self) -> None:
-        self._said: set[str] = set()
+    def __init__(self, *, silent: bool = False) -> None:
+        self._said = {"collapse", "duplicates"} if silent else set[str]()
         self._calls = 0
 
     def look(self, batch: Batch, twins: bool) -> None:

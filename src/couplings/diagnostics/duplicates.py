@@ -1,0 +1,151 @@
+"""Rows that lie closer together than the density around them explains."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from .neighbours import Neighbours, Progress, nearest, silent
+from .spread import _unit
+
+__all__ = ["Duplicates", "duplicates"]
+
+_NEIGHBOURS = 16
+"""How far the surroundings reach."""
+
+
+class Duplicates(NamedTuple):
+    """Pairs of rows that are too close to be neighbours by chance, the surest first.
+
+    Attributes:
+        pairs: int64 (p, 2), i < j.
+        score: (p,), -log10 of the chance that rows of that density lie so close; at most 300.
+        similarity: cosines (p,).
+    """
+
+    pairs: Tensor
+    score: Tensor
+    similarity: Tensor
+
+
+@torch.no_grad()
+def duplicates(
+    z: Tensor, neighbours: Neighbours | None = None, rate: float = 0.05, progress: Progress = silent
+) -> Duplicates:
+    """Exact and near duplicates: pairs much closer than the space between other rows there.
+
+    Around a row let d_1 <= ... <= d_k be the distances to its neighbours. Where rows are spread evenly over
+    D dimensions, (d_r / d_k)^D is the r-th smallest of k - 1 uniform numbers, so
+
+        p = P(Binomial(k - 1, (d_r / d_k)^D) >= r)
+
+    is the chance that the r-th neighbour is that near. D is estimated around each row (Levina and Bickel 2004), the
+    larger p of a pair's two rows counts, and pairs are kept while the expected share of wrong ones stays below `rate`
+    (Benjamini and Hochberg 1995). No threshold on the distance itself: what is close depends on the space.
+
+    Args:
+        z: embeddings (n, d); their directions are compared.
+        neighbours: of :func:`nearest`, 16 or more a row, if they are known already.
+        rate: expected share of wrong pairs among those found, in (0, 1); as good as the estimate of D.
+        progress: told the share that is done.
+
+    Raises:
+        InvalidInput: a row without a direction, a rate out of range.
+
+    Cost:
+        That of :func:`nearest`; O(n k d) beyond.
+
+    Example:
+        >>> import torch
+        >>> from couplings.diagnostics import duplicates
+        >>> z = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+        >>> z[7] = z[3]
+        >>> duplicates(z).pairs.tolist()
+        [[3, 7]]
+    """
+    checks.require(0 < rate < 1, f"rate must be in (0, 1), got {rate!r}")
+    near = nearest(z, _NEIGHBOURS, progress) if neighbours is None else neighbours
+    k = near.index.shape[1]
+    if k < 3:
+        # No surroundings to compare with: only what coincides.
+        return _coincident(z, near)
+    distance = _distances(_unit("z", z), near.index)
+    chance = _chance(distance, _dimension(distance, near.index))
+    pairs, log_p, similarity = _mutual(near, chance)
+    order = log_p.argsort(stable=True)
+    kept = order[: _significant(log_p[order], tests=len(z) * k / 2, rate=rate)]
+    return Duplicates(pairs[kept], (-log_p[kept] / math.log(10)).clamp(0, 300), similarity[kept])
+
+
+def _distances(unit: Tensor, index: Tensor) -> Tensor:
+    """Distances (n, k) by differences in double precision: those from cosines drown in rounding where rows coincide."""
+    parts = zip(torch.split(unit, 2048), torch.split(index, 2048), strict=True)
+    found = torch.cat([(rows[:, None].double() - unit[there].double()).norm(dim=2) for rows, there in parts])
+    # What float32 cannot tell apart coincides.
+    return torch.where(found > 4 * torch.finfo(unit.dtype).eps, found, 0.0)
+
+
+def _dimension(distance: Tensor, index: Tensor) -> Tensor:
+    """Local dimension (n,): the inverse of the mean log(d_k / d_r), pooled over a row's neighbours by their median.
+
+    The nearest half is left out: it is where duplicates are.
+    """
+    k = distance.shape[1]
+    far = distance[:, k // 2 :].clamp_min(torch.finfo(distance.dtype).tiny)
+    # Given d_r, the k - r - 1 distances between it and d_k are uniform in volume over the shell.
+    shell = (far[:, -1:] / far).log()
+    expected = _mean_log_ratio(k).to(shell)
+    own = (expected / shell.mean(1).clamp_min(1e-12)).clamp(0.5, 1e4)
+    return own[index].median(1).values
+
+
+def _mean_log_ratio(k: int) -> Tensor:
+    """D times the mean of log(d_k / d_r) over r = k // 2 + 1, ..., k: differences of harmonic numbers."""
+    ranks = range(k // 2 + 1, k + 1)
+    return torch.tensor(sum(sum(1 / m for m in range(r, k)) for r in ranks) / len(ranks), dtype=torch.float64)
+
+
+def _chance(distance: Tensor, dimension: Tensor) -> Tensor:
+    """log p of each neighbour, (n, k); 0 for the last, which is the yardstick."""
+    k = distance.shape[1]
+    log_x = dimension[:, None] * (distance / distance[:, -1:]).log().nan_to_num(nan=-torch.inf)
+    log_x = log_x.clamp(-1e6, -1e-12)
+    log_rest = torch.log(-torch.expm1(log_x))
+    chance = torch.zeros_like(distance)
+    for rank in range(1, k):
+        terms = [
+            math.log(math.comb(k - 1, m)) + m * log_x[:, rank - 1] + (k - 1 - m) * log_rest[:, rank - 1]
+            for m in range(rank, k)
+        ]
+        chance[:, rank - 1] = torch.stack(terms).logsumexp(0)
+    return chance.clamp_max(0)
+
+
+def _mutual(near: Neighbours, chance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of which each is among the other's neighbours, with the larger log p of the two."""
+    n, k = near.index.shape
+    rows = torch.arange(n, device=near.index.device)[:, None].expand(n, k).flatten()
+    there, log_p, similarity = near.index.flatten(), chance.flatten(), near.similarity.flatten()
+    codes, order = (torch.minimum(rows, there) * n + torch.maximum(rows, there)).sort(stable=True)
+    twice = (codes[1:] == codes[:-1]).nonzero()[:, 0]
+    one, other = order[twice], order[twice + 1]
+    pairs = torch.stack([codes[twice] // n, codes[twice] % n], 1)
+    return pairs, torch.maximum(log_p[one], log_p[other]), similarity[one]
+
+
+def _significant(log_p: Tensor, tests: float, rate: float) -> int:
+    """How many of the sorted chances are kept: the largest m with p_(m) <= rate m / tests."""
+    rank = torch.arange(1, len(log_p) + 1, device=log_p.device, dtype=torch.float64)
+    below = (log_p <= torch.log(rate * rank / tests)).nonzero()
+    return int(below[-1]) + 1 if len(below) else 0
+
+
+def _coincident(z: Tensor, near: Neighbours) -> Duplicates:
+    distance = _distances(_unit("z", z), near.index)
+    pairs, chance, similarity = _mutual(near, torch.where(distance == 0, -300 * math.log(10), 0.0))
+    kept = chance < 0
+    return Duplicates(pairs[kept], torch.full_like(chance[kept], 300.0), similarity[kept])
