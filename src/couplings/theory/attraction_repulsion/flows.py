@@ -83,7 +83,6 @@ def repelled(
     """
     checks.count("steps", steps)
     checks.finite_positive("rate", rate)
-    checks.finite_nonnegative("hardness", hardness)
     checks.matrix("start", start)
     free = start.detach().double().clone().requires_grad_()
     optimiser = torch.optim.Adam([free], lr=rate)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from couplings import CACR, Coupling, SameId, Scores, checks, couple
+from couplings import Coupling, SameId, Scores, checks, couple
 from couplings.costs import SquaredEuclidean
 
 __all__ = [
@@ -25,12 +26,14 @@ __all__ = [
 
 
 def attraction(views: Tensor, hardness: float) -> Tensor:
-    """Contrastive attraction of the views of each sample: the attraction of `couplings.CACR`.
+    """Contrastive attraction of the views of each sample.
 
         mean_i sum_p w_ip |z_i - z_p|^2,   w_ip = softmax_p(hardness |z_i - z_p|^2),   p over i's other views
 
+    Equals `couplings.CACR(beta=0)`, without the cost of its repulsion; the gradient passes through the weights.
+
     Args:
-        views: shape (V, M, d), V >= 2 views of M >= 2 samples; rows are normalised.
+        views: shape (V, M, d), V >= 2 views of M >= 1 samples; rows are normalised.
         hardness: t+ >= 0, in 1 / squared distance; 0 weighs positives alike.
 
     Returns:
@@ -52,9 +55,8 @@ def attraction(views: Tensor, hardness: float) -> Tensor:
         >>> round(attraction(views, hardness=1.0).item(), 6)
         2.0
     """
-    checks.matrix("views", views, dims=3)
-    value: Tensor = CACR(t_positive=hardness, beta=0.0, gather=False)(*views)
-    return value
+    positives = _positives(views)
+    return -couple(-positives(_inverse(hardness))).expect(positives(1.0)).mean()
 
 
 def attraction_weights(views: Tensor, hardness: float) -> Tensor:
@@ -65,7 +67,7 @@ def attraction_weights(views: Tensor, hardness: float) -> Tensor:
         hardness: t+ >= 0.
 
     Returns:
-        Shape (V, M, V - 1): of view v of sample m, over its other views in their order. Each row sums to one.
+        Shape (V, M, V - 1): of view v of sample m, over views v + 1, v + 2, ..., counted round. Each row sums to one.
 
     Raises:
         InvalidInput: as `attraction`.
@@ -76,8 +78,7 @@ def attraction_weights(views: Tensor, hardness: float) -> Tensor:
         >>> attraction_weights(torch.eye(4).reshape(2, 2, 4).repeat(2, 1, 1), hardness=0.0)[0, 0].tolist()
         [0.3333333432674408, 0.3333333432674408, 0.3333333432674408]
     """
-    checks.matrix("views", views, dims=3)
-    plan = CACR(t_positive=hardness, gather=False).coupling(*views)["attraction"]
+    plan = couple(-_positives(views)(_inverse(hardness)))
     return plan.conditional().reshape(len(views), views.shape[1], -1)
 
 
@@ -107,9 +108,7 @@ def repulsion_plan(z: Tensor, hardness: float) -> Coupling:
         >>> round(repulsion_plan(torch.eye(4), hardness=2.0).entropy().item(), 4)
         2.4849
     """
-    checks.finite_nonnegative("hardness", hardness)
-    unit = _unit("z", z)
-    return couple(_scores(unit, 1 / hardness if hardness else math.inf))
+    return couple(_scores(_unit("z", z), _inverse(hardness)))
 
 
 def repulsion(z: Tensor, hardness: float) -> Tensor:
@@ -194,7 +193,7 @@ def row_entropies(weights: Tensor) -> Tensor:
         [0.0, 0.0]
     """
     _mass("weights", weights, weights.sum(-1) if isinstance(weights, Tensor) else weights)
-    return torch.special.entr(weights).sum(1)
+    return torch.sum(torch.special.entr(weights), 1)
 
 
 def least_information(samples: int) -> float:
@@ -231,6 +230,24 @@ def simplex_rows(samples: int) -> Tensor:
     """
     _enough(samples)
     return torch.nn.functional.normalize(torch.eye(samples, dtype=torch.float64) - 1 / samples, dim=1)
+
+
+def _inverse(hardness: float) -> float:
+    """The temperature of squared distances; no hardness is no difference between scores."""
+    checks.finite_nonnegative("hardness", hardness)
+    return 1 / hardness if hardness else math.inf
+
+
+def _positives(views: Tensor) -> Callable[[float], Scores]:
+    """Minus squared distances of each view of each sample to its other views, at a temperature."""
+    checks.matrix("views", views, dims=3)
+    count = len(views)
+    checks.require(count > 1, "views holds one view, which has nothing to attract: pass shape (V, M, d) with V >= 2")
+    checks.rows_usable("views", views, zero=False)
+    unit = torch.nn.functional.normalize(views, dim=2)
+    others = torch.stack([unit.roll(-k, 0) for k in range(1, count)], 2)
+    anchors, keys = unit.flatten(0, 1), others.flatten(0, 1)
+    return lambda temperature: Scores(anchors, keys, temperature=temperature, cost=SquaredEuclidean())
 
 
 def _scores(unit: Tensor, temperature: float = 1.0) -> Scores:
