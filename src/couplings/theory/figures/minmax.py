@@ -108,14 +108,15 @@ def _instances(ax: Axes, points: int) -> None:
 def draw_descent(
     tracks: Mapping[str, Sequence[Array]], cosines: Mapping[str, Array], floor: float, figure: Figure
 ) -> None:
-    """Worst case over the steps, and the cosines of the map at the end for each law."""
+    """Worst case above psi(0) over the steps, and the cosines of the map at the end for each law."""
     axes = figure.subplots(1, 1 + len(cosines), width_ratios=(1.4, *(1 for _ in cosines)))
     grid(axes[0], "y")
     for (name, runs), color in zip(tracks.items(), (BLUE, VERMILION), strict=True):
         for index, values in enumerate(runs):
-            axes[0].plot(values, color=color, linewidth=1.5, label=name if index == 0 else None)
-    axes[0].axhline(floor, color=INK, linewidth=1, linestyle="--", label="psi(0)")
-    axes[0].set(xlabel="step", ylabel="worst-case E psi", ylim=(0, None))
+            axes[0].plot(
+                np.maximum(values - floor, 1e-12), color=color, linewidth=1.5, label=name if index == 0 else None
+            )
+    axes[0].set(xlabel="step", ylabel="worst-case E psi - psi(0)", yscale="log", ylim=(1e-12, 10))
     axes[0].legend(frameon=False)
     for ax, (name, values) in zip(axes[1:], cosines.items(), strict=True):
         image = ax.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
@@ -210,13 +211,13 @@ def _circle(ax: Axes, z: Array, pairs: Sequence[Sequence[int]]) -> None:
     """Each point on a circle of its own, just outside of the last, so that those which meet stay visible."""
     angle = np.linspace(0, 2 * np.pi, 200)
     ax.plot(np.cos(angle), np.sin(angle), color="#d0d0d0", linewidth=1)
-    placed = z * (1 + 0.09 * _depth(z))[:, None]
+    placed = z * (1 + 0.07 * _depth(z))[:, None]
     for pair in pairs:
         ax.plot(*placed[list(pair)].T, color=_FAINT, linewidth=1, zorder=1)
     for index, point in enumerate(placed):
         color = PALETTE[index // 2 if len(z) < 8 else index]
         ax.plot(*point, marker="o", markersize=9, color=color, markeredgecolor="white")
-    ax.set(aspect="equal", xlim=(-1.75, 1.75), ylim=(-1.75, 1.75), xticks=[], yticks=[])
+    ax.set(aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), xticks=[], yticks=[])
     ax.spines[["left", "bottom"]].set_visible(False)
 
 

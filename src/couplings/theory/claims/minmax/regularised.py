@@ -133,7 +133,7 @@ def regularised_descent(
     reg: float = 0.5,
     rules: Mapping[str, Rule] = RULES,
     psi: Psi | None = None,
-    steps: int = 120,
+    steps: int = 70,
     seeds: Sequence[int] = (0, 1),
 ) -> Finding:
     """Descent in the plane against worst and regularised couplings: 3 instances with 2 views, and a ring of 8."""
@@ -143,7 +143,7 @@ def regularised_descent(
     players: dict[str, Adversary | None] = {"worst case": None}
     players |= {name: _player(reg, rule) for name, rule in rules.items()}
     ends = {
-        (law, name): [descend(laws[law], psi, player, dim=2, steps=steps, rate=0.5, seed=seed) for seed in seeds]
+        (law, name): [descend(laws[law], psi, player, dim=2, steps=steps, rate=1.0, seed=seed) for seed in seeds]
         for law in laws
         for name, player in players.items()
     }

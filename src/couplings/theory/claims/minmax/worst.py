@@ -148,7 +148,7 @@ def descent(
         partial(figures.draw_descent, tracks, cosines, floor_of(psi)),
         (11, 4.2),
         "Training against the worst coupling aligns or collapses",
-        "Left: worst case over the steps, three starts each. Right: cosines at the end of the first. Positives that "
+        "Left: what is left above psi(0), three starts each. Right: cosines at the end of the first. Positives that "
         "connect all points leave the constant map alone; where they do not, any aligned map is as good.",
     )
     return Finding(tuple(checks), picture)
