@@ -59,8 +59,8 @@ def _information_picture(values: Mapping[int, Tensor], told: Mapping[int, Tensor
     )
     caption = (
         "Above: ten points repel each other on the sphere in space, lines as thick as the weights. Below: repulsion "
-        f"and information of query and negative, a line for each of {len(values[4])} seeds; in 16 dimensions all end at "
-        "the least possible, in 4 dimensions the simplex does not fit."
+        f"and information of query and negative, a line for each of {len(values[4])} seeds; in 16 dimensions all end "
+        "at the least possible, in 4 dimensions the simplex does not fit."
     )
     title = "Repulsion falls to the simplex where it fits, and information with it"
     return Picture(draw, (10.5, 6.5), title, caption)
@@ -172,8 +172,8 @@ def _entropies_picture(
     levels = (figures.Level(most[1], "equal weights: log 31"), figures.Level(most[0], "equal weights: log 4"))
     draw = partial(figures.draw_entropies, steps=at.numpy(), panels=panels, levels=levels)
     caption = (
-        f"Mean and range over {len(push['equal'])} seeds of the mean entropy of weights at t+ = 4 and t- = 2. With equal weights "
-        "in the loss each group of images collapses, and its members would take all repulsion."
+        f"Mean and range over {len(push['equal'])} seeds of the mean entropy of weights at t+ = 4 and t- = 2. With "
+        "equal weights in the loss each group of images collapses, and its members would take all repulsion."
     )
     title = "Weighed repulsion spreads images evenly; with equal weights groups collapse"
     return Picture(draw, (10.5, 4.4), title, caption)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from couplings.costs import SquaredEuclidean
 from couplings.theory import attraction_repulsion as model
 from couplings.theory.claim import Finding, Picture, at_least, at_most, equal
 from couplings.theory.figures import attraction_repulsion as figures
+
+from .pairs import drawn_views
 
 __all__ = ["infonce_limit", "query_dependent"]
 
@@ -36,34 +39,37 @@ def infonce_limit(
     counts: Sequence[int] = (16, 64, 256, 1024, 4096),
 ) -> Finding:
     """One gradient in two forms, and the limit of many negatives with its rate."""
-    views = _two_views(12, 4, 0)
+    views = drawn_views(2, 12, 4, 0)
     whole = _gradient(DecoupledInfoNCE(_TAU, across_views=True), views)
     constant, through = _gradient(parts or _parts(True), views), _gradient(_parts(False), views)
     positive, negative = (views[0] * views[1]).sum(1), views[0] @ views[1].T
     limit, rate = model.population_infonce(positive, negative, _TAU), model.approach_rate(positive, negative, _TAU)
     distance = torch.stack([expected(positive, negative, _TAU, k) - math.log(k) - limit for k in counts])
+    reached = distance[-1] * counts[-1] / rate
     checks = (
         equal("relative distance of the gradients, constant weights", _relative(constant, whole), 0.0, 1e-12),
         at_least("and with the gradient through the weights", _relative(through, whole), 0.05),
         equal("expected InfoNCE, k = 2, less the library's, all 144 draws", _enumerated(expected, views), 0.0, 1e-12),
-        equal(
-            "k times distance from the limit over its rate, k = 4096",
-            (distance[-1] * counts[-1] / rate).item(),
-            1.0,
-            0.01,
-        ),
+        equal("k times distance from the limit over its rate, k = 4096", reached.item(), 1.0, 0.01),
         at_most("distance from the limit, k = 4096", distance[-1].abs().item(), 1e-2),
         equal("farthest weight of the limit's gradient from the softmax", _limit_weights(positive, views), 0.0, 1e-12),
     )
+    counted = {k: at.item() for k, at in zip(counts, distance, strict=True)}
+    return Finding(checks, _limit_picture(counted, rate.item(), whole, constant, through))
+
+
+def _limit_picture(
+    counted: Mapping[int, float], rate: float, whole: Tensor, constant: Tensor, through: Tensor
+) -> Picture:
     pairs = {
         "gradient through the weights": (whole.flatten().numpy(), through.flatten().numpy()),
         "constant weights": (whole.flatten().numpy(), constant.flatten().numpy()),
     }
     draw = partial(
         figures.draw_limit,
-        counts=torch.tensor(counts).double().numpy(),
-        distance=distance.numpy(),
-        rate=rate.item(),
+        counts=np.array(list(counted), dtype=np.float64),
+        distance=np.array(list(counted.values())),
+        rate=rate,
         gradients=pairs,
     )
     caption = (
@@ -71,14 +77,7 @@ def infonce_limit(
         "entry of the gradients; with constant weights both are the same, differentiable weights make another loss."
     )
     title = "InfoNCE is attraction and repulsion with constant weights"
-    return Finding(checks, Picture(draw, (10.5, 4.4), title, caption))
-
-
-def _two_views(samples: int, dimension: int, seed: int) -> Tensor:
-    draw = torch.Generator().manual_seed(seed)
-    base = torch.randn(1, samples, dimension, generator=draw, dtype=torch.float64)
-    noise = torch.randn(2, samples, dimension, generator=draw, dtype=torch.float64)
-    return torch.nn.functional.normalize(base + 0.5 * noise, dim=-1)
+    return Picture(draw, (10.5, 4.4), title, caption)
 
 
 def _gradient(loss: Loss, views: Tensor) -> Tensor:
@@ -116,30 +115,29 @@ def query_dependent(conditional: Weighing = model.expected_weights, possible: in
     apart = {t: torch.stack([_variation(conditional, squared, t, k) for k in counts]) for t in hardnesses}
     pulls = torch.stack([(conditional(squared, 1.0, k) * squared).sum() for k in counts])
     goal = (model.tilted_weights(squared, 1.0) * squared).sum()
+    halved, share = apart[1.0][-1] / apart[1.0][-2], (pulls[-1] - pulls[0]) / (goal - pulls[0])
     checks = (
         equal("farthest weight of a single view from equal weights", _from_equal(conditional, squared), 0.0, 1e-12),
         equal("K = 3: farthest from the library's, all 125 draws of 5", _sampled(conditional, few), 0.0, 1e-12),
         at_most("largest ratio of distances from the conditional, 2 K views to K", _ratios(apart).max().item(), 0.9),
-        equal(
-            "that ratio from 32 to 64 views, t+ = 1 (half: like 1 / K)",
-            (apart[1.0][-1] / apart[1.0][-2]).item(),
-            0.5,
-            0.03,
-        ),
-        at_least(
-            "least growth of expected attraction, 2 K views against K", (pulls[1:] - pulls[:-1]).min().item(), 0.0
-        ),
-        at_least(
-            "share of the way to its attraction, 64 views", ((pulls[-1] - pulls[0]) / (goal - pulls[0])).item(), 0.9
-        ),
+        equal("that ratio from 32 to 64 views, t+ = 1 (half: like 1 / K)", halved.item(), 0.5, 0.03),
+        at_least("least growth of expected attraction, 2 K views against K", pulls.diff().min().item(), 0.0),
+        at_least("share of the way to its attraction, 64 views", share.item(), 0.9),
     )
+    return Finding(checks, _query_picture(conditional, squared, counts, apart), (_REMARK,))
+
+
+def _query_picture(
+    conditional: Weighing, squared: Tensor, counts: Sequence[int], apart: Mapping[float, Tensor]
+) -> Picture:
+    possible = len(squared)
     curves = {f"$K$ = {k}": possible * conditional(squared, 1.0, k) for k in (1, 2, 4, 16)}
     curves["true conditional"] = possible * model.tilted_weights(squared, 1.0)
     draw = partial(
         figures.draw_query,
         squared=squared.numpy(),
         weights={name: curve.numpy() for name, curve in curves.items()},
-        counts=torch.tensor(counts).double().numpy(),
+        counts=np.array(counts, dtype=np.float64),
         distance={f"$t_+$ = {t:g}": each.numpy() for t, each in apart.items()},
     )
     caption = (
@@ -147,7 +145,7 @@ def query_dependent(conditional: Weighing = model.expected_weights, possible: in
         "In expectation their weights go from equal ones to those among all possible positives."
     )
     title = "More views bring attraction nearer to its true conditional"
-    return Finding(checks, Picture(draw, (10.5, 4.4), title, caption), (_REMARK,))
+    return Picture(draw, (10.5, 4.4), title, caption)
 
 
 _REMARK = (

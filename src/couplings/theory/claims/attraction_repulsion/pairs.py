@@ -16,7 +16,7 @@ from couplings.theory import attraction_repulsion as model
 from couplings.theory.claim import Check, Finding, Picture, at_least, at_most, equal
 from couplings.theory.figures import attraction_repulsion as figures
 
-__all__ = ["attraction", "simplex", "sphere_strip", "weights"]
+__all__ = ["attraction", "drawn_views", "simplex", "sphere_strip", "weights"]
 
 Value = Callable[[Tensor, float], Tensor]
 _HARDNESSES = (0.5, 1.0, 5.0)
@@ -26,10 +26,10 @@ _DEBIASED = CACR(alpha=0.0, beta=2.0, tau_plus=0.1)
 
 def attraction(pull: Value = model.attraction, debiased: CACR = _DEBIASED) -> Finding:
     """At least the plain mean squared distance; the debiased repulsion's pull on positives."""
-    drawn = [_views(5, 6, 4, seed) for seed in range(20)]
+    drawn = [drawn_views(5, 6, 4, seed) for seed in range(20)]
     plain = torch.stack([_mean_squared(views) for views in drawn])
     above = torch.stack([torch.stack([pull(views, t) for views in drawn]) - plain for t in _HARDNESSES])
-    pair = _views(2, 6, 4, 0)
+    pair = drawn_views(2, 6, 4, 0)
     aligned = drawn[0][:1].expand(5, -1, -1)
     checks = (
         equal("attraction of views that coincide, at t+ = 5", pull(aligned, 5.0).item(), 0.0, 1e-9),
@@ -75,7 +75,8 @@ def _mean_squared(views: Tensor) -> Tensor:
     return apart.sum() / (len(views) * (len(views) - 1) * views.shape[1])
 
 
-def _views(count: int, samples: int, dimension: int, seed: int) -> Tensor:
+def drawn_views(count: int, samples: int, dimension: int, seed: int) -> Tensor:
+    """Noisy views of random samples, unit rows (V, M, d)."""
     draw = torch.Generator().manual_seed(seed)
     base = torch.randn(1, samples, dimension, generator=draw, dtype=torch.float64)
     noise = torch.randn(count, samples, dimension, generator=draw, dtype=torch.float64)
@@ -157,7 +158,7 @@ def sphere_strip(flow: model.Flow, moments: tuple[int, ...], hardness: float = 1
 
 def weights(attracting: Value = model.attraction_weights, repelling: Value = model.repulsion_weights) -> Finding:
     """Order, limits, and how fast they are reached."""
-    views = _views(5, 6, 4, 0)
+    views = drawn_views(5, 6, 4, 0)
     z, apart = views[0], _apart(views)
     near = torch.cdist(z, z)[~torch.eye(len(z), dtype=torch.bool)].reshape(len(z), -1).square()
 
