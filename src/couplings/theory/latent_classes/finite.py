@@ -52,11 +52,11 @@ def expected_loss(loss: Loss, z: Tensor, labels: Tensor, *, k: int) -> Tensor:
     matrix("z", z)
     labels = id_vector("labels", labels, len(z))
     k = negatives(k)
-    tuples = len(z) ** k * int(labels.unique(return_counts=True)[1].max()) ** 2
+    classes = [torch.nonzero(labels == name).flatten() for name in torch.unique(labels)]
+    tuples = len(z) ** k * max(map(len, classes)) ** 2
     few = tuples <= LARGEST_ENUMERATION
     require(few, f"{len(z)} samples and k = {k} make {tuples} tuples a class, too many to visit: take fewer of either")
     others = torch.cartesian_prod(*[torch.arange(len(z))] * k).reshape(-1, k)
-    classes = [torch.nonzero(labels == name).flatten() for name in labels.unique()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CouplingWarning)  # samples repeat in an enumeration; nothing has collapsed
         parts = [len(mine) * _class_loss(loss, z, mine, others) for mine in classes]
@@ -85,4 +85,5 @@ def class_vectors(gram: Tensor) -> Tensor:
         True
     """
     values, directions = torch.linalg.eigh(gram_of(gram).detach())
-    return (directions * values.clamp(min=0).sqrt()).flip(1)
+    vectors: Tensor = (directions * values.clamp(min=0).sqrt()).flip(1)
+    return vectors

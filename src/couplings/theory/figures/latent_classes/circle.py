@@ -25,9 +25,10 @@ def draw_vectors(axes: Axes, points: Points, names: Sequence[str]) -> None:
     """An arrow a class, its name at the tip; classes whose tips coincide share a label."""
     for tip, members in _by_tip(points).items():
         for rank, member in enumerate(members):
-            line = {"linewidth": 2.4 - 0.9 * rank, "linestyle": "-" if rank == 0 else (0, (3, 3))}
-            axes.plot([0, tip[0]], [0, tip[1]], color=PALETTE[member % len(PALETTE)], **line)
-            axes.plot(*tip, "o", color=PALETTE[member % len(PALETTE)], markersize=8 - 4 * rank)
+            color = PALETTE[member % len(PALETTE)]
+            dashes = "-" if rank == 0 else (0, (3, 3))
+            axes.plot([0, tip[0]], [0, tip[1]], color=color, linewidth=2.4 - 0.9 * rank, linestyle=dashes)
+            axes.plot(*tip, "o", color=color, markersize=8 - 4 * rank)
         axes.annotate(
             ", ".join(names[member] for member in members),
             (1.2 * tip[0], 1.2 * tip[1]),

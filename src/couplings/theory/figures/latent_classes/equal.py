@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -68,7 +69,12 @@ def draw_simplex(figure: Figure, *, planes: Mapping[int, Points], angles: Mappin
     ks = sorted({k for classes, k in angles if (2, k) in angles})
     for rank, k in enumerate(ks):
         found = {c: value for (c, each), value in angles.items() if each == k}
-        style = {"marker": _MARKS[rank], "mfc": "none", "markersize": 13 - 4 * rank, "linestyle": "none"}
+        style: dict[str, Any] = {
+            "marker": _MARKS[rank],
+            "mfc": "none",
+            "markersize": 13 - 4 * rank,
+            "linestyle": "none",
+        }
         right.plot(
             list(found), list(found.values()), color=PALETTE[rank], markeredgewidth=1.6, label=f"$k = {k}$", **style
         )
@@ -118,7 +124,7 @@ def draw_closed_form(figure: Figure, *, curves: Sequence[LossCurve]) -> None:
     panels[0].set_ylabel("optimal loss (nats)")
 
 
-_BESIDE = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+_BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
 
 
 def _draw_curve(axes: Axes, curve: LossCurve, color: str) -> None:

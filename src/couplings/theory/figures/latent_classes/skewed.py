@@ -26,8 +26,9 @@ Labelled = tuple[str, Sequence[Sequence[float]]]
 
 def draw_convex_program(figure: Figure, *, bounds: Sequence[Bound], grams: Sequence[Labelled]) -> None:
     """Certified gaps against true ones; optimal grams as tables of colours."""
-    left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
-    axes = left.subplots()
+    rows = (len(grams) + 1) // 2
+    places = figure.add_gridspec(rows, 3, width_ratios=(2.4, 1, 1))
+    axes = figure.add_subplot(places[:, 0])
     ends = (min(b.excess for b in bounds), max(b.gap for b in bounds))
     axes.plot(ends, ends, color=QUIET, linewidth=1)
     axes.annotate("gap = excess", (ends[0], ends[0]), (30, 14), textcoords="offset points", color=QUIET)
@@ -35,9 +36,8 @@ def draw_convex_program(figure: Figure, *, bounds: Sequence[Bound], grams: Seque
     axes.set(xscale="log", yscale="log", xlabel="loss above the optimum (nats)", ylabel="certified gap (nats)")
     axes.set_title("feasible grams, and what duality proves of them")
     grid(axes, "both")
-    rows = (len(grams) + 1) // 2
-    for panel, (label, gram) in zip(right.subplots(rows, 2).flat, grams, strict=False):
-        draw_gram(panel, label, gram)
+    for number, (label, gram) in enumerate(grams):
+        draw_gram(figure.add_subplot(places[number // 2, 1 + number % 2]), label, gram)
 
 
 def draw_gram(axes: Axes, label: str, gram: Sequence[Sequence[float]]) -> None:
@@ -65,12 +65,12 @@ class Sweep:
 
 def draw_rare_classes(figure: Figure, *, planes: Mapping[int, Points], sweeps: Sequence[Sweep]) -> None:
     """Circles over k above, inner products of the two rarest classes below."""
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.35))
-    names = ("$v_1$", "$v_2$", "$v_3$")
-    for axes, (k, points) in zip(above.subplots(1, len(planes)), planes.items(), strict=True):
-        draw_circle(axes, f"$k = {k}$")
-        draw_vectors(axes, points, names)
-    axes = below.subplots()
+    places = figure.add_gridspec(2, len(planes), height_ratios=(1, 1.35))
+    for number, (k, points) in enumerate(planes.items()):
+        circle = figure.add_subplot(places[0, number])
+        draw_circle(circle, f"$k = {k}$")
+        draw_vectors(circle, points, ("$v_1$", "$v_2$", "$v_3$"))
+    axes = figure.add_subplot(places[1, :])
     for rank, sweep in enumerate(sweeps):
         axes.plot(sweep.ks, sweep.values, "o-", color=PALETTE[rank], markersize=5, label=sweep.label)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

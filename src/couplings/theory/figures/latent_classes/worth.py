@@ -24,13 +24,11 @@ class Outcome:
 def draw_downstream(figure: Figure, *, outcomes: Sequence[Outcome]) -> None:
     """Margin, cross entropy, and how the latter moves from k = 1."""
     panels = figure.subplots(1, 3)
-    rows = (
+    moved = [[value - each.entropies[0] for value in each.entropies] for each in outcomes]
+    rows: tuple[tuple[str, list[Sequence[float]]], ...] = (
         ("margin", [each.margins for each in outcomes]),
         ("cross entropy (nats)", [each.entropies for each in outcomes]),
-        (
-            "its change since $k = 1$ (nats)",
-            [[value - each.entropies[0] for value in each.entropies] for each in outcomes],
-        ),
+        ("its change since $k = 1$ (nats)", [*moved]),
     )
     for axes, (label, curves) in zip(panels, rows, strict=True):
         for rank, (each, values) in enumerate(zip(outcomes, curves, strict=True)):

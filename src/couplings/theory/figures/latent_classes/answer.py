@@ -1,0 +1,40 @@
+"""Pictures of the answer to a user's own question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from couplings.report.style import BLUE, INK, grid
+from couplings.theory.figures.latent_classes.skewed import Labelled, draw_gram
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number over k, and what it cannot get below."""
+
+    label: str
+    values: Sequence[float]
+    bound: Sequence[float] = ()
+
+
+def draw_grams(figure: Figure, *, grams: Sequence[Labelled]) -> None:
+    """One table of colours for each number of negatives."""
+    for axes, (label, gram) in zip(figure.subplots(1, len(grams), squeeze=False)[0], grams, strict=True):
+        draw_gram(axes, label, gram)
+
+
+def draw_answer(figure: Figure, *, ks: Sequence[int], measures: Sequence[Measure]) -> None:
+    """A panel a measure."""
+    for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
+        axes.plot(ks, measure.values, "o-", color=BLUE, markersize=5)
+        if measure.bound:
+            axes.plot(ks, measure.bound, "--", color=INK, label="collisions alone")
+            axes.legend(frameon=False)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ks, [str(k) for k in ks])
+        axes.minorticks_off()
+        axes.set(xlabel="number of negatives $k$", title=measure.label)
+        grid(axes, "both")
