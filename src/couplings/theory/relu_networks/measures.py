@@ -42,7 +42,8 @@ def alive(network: TwoLayer, share: float = 1e-2) -> Tensor:
     """
     checks.fraction("share", share)
     lengths = network.w2.norm(dim=0)
-    return lengths > share * lengths.max()
+    read: Tensor = lengths > share * lengths.max()
+    return read
 
 
 def concentration(w1: Tensor) -> float:
@@ -56,7 +57,7 @@ def concentration(w1: Tensor) -> float:
 
     Example:
         >>> import torch
-        >>> concentration(torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
+        >>> concentration(torch.tensor([[1.0, 0.0], [3.0, 4.0]]).double())
         0.9
     """
     return float(_shares(w1).amax(1).mean())
@@ -73,7 +74,7 @@ def coverage(w1: Tensor) -> float:
 
     Example:
         >>> import torch
-        >>> coverage(torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
+        >>> coverage(torch.tensor([[1.0, 0.0], [3.0, 4.0]]).double())
         0.9
     """
     return float(_shares(w1).amax(0).mean())

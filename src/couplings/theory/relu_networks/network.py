@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ... import checks
-from .inputs import at_least
+from .inputs import at_least, generator_of
 from .mixture import Views
 
 
@@ -55,6 +55,20 @@ class TwoLayer:
         shapes = f"{tuple(self.w1.shape)} and {tuple(self.w2.shape)}"
         checks.require(fits, f"w1 and w2 must have shapes (h, d) and (o, h), got {shapes}: transpose one of them")
 
+    @classmethod
+    def random(cls, inputs: int, hidden: int, outputs: int, activation: Activation, *, seed: int) -> TwoLayer:
+        """Rows of W1 in directions drawn evenly from the sphere, W2 likewise as a whole: |w_k| = 1, |W2|_F = 1.
+
+        Raises:
+            InvalidInput: a size below one, a negative seed.
+        """
+        for name, size in (("inputs", inputs), ("hidden", hidden), ("outputs", outputs)):
+            at_least(name, size, 1)
+        generator = generator_of(seed)
+        w1 = torch.randn(hidden, inputs, generator=generator, dtype=torch.float64)
+        w2 = torch.randn(outputs, hidden, generator=generator, dtype=torch.float64)
+        return cls(unit_rows(w1), unit_matrix(w2), activation)
+
     def hidden(self, x: Tensor) -> Tensor:
         """a(W1 x) for rows x (n, d): (n, h)."""
         return self.activation(x @ self.w1.T)
@@ -98,15 +112,16 @@ def energy(network: TwoLayer, views: Views) -> Tensor:
         >>> energy(network, (torch.eye(2), torch.eye(2))).item()
         1.0
     """
-    covariance = uniform_covariance(*(network.hidden(view) for view in views))
-    return (network.w2 @ covariance * network.w2).sum() / 2
+    covariance = uniform_covariance(network.hidden(views[0]), network.hidden(views[1]))
+    return ((network.w2 @ covariance) * network.w2).sum() / 2
 
 
 def unit_rows(matrix: Tensor) -> Tensor:
     """Every row scaled to norm one."""
-    return matrix / matrix.norm(dim=1, keepdim=True)
+    return functional.normalize(matrix, dim=1)
 
 
 def unit_matrix(matrix: Tensor) -> Tensor:
     """The matrix scaled to Frobenius norm one."""
-    return matrix / matrix.norm()
+    scaled: Tensor = matrix / matrix.norm()
+    return scaled
