@@ -52,8 +52,8 @@ def population_loss(gram: Tensor, prior: Sequence[float] | Tensor, *, k: int, sc
 
     Example:
         >>> import torch
-        >>> float(population_loss(torch.eye(2), [0.5, 0.5], k=1))  # (log 2 + log(1 + 1/e)) / 2
-        0.5032044340390842
+        >>> population_loss(torch.eye(2), [0.5, 0.5], k=1)  # (log 2 + log(1 + 1/e)) / 2
+        tensor(0.5032, dtype=torch.float64)
     """
     rho, k = probabilities(prior), negatives(k)
     exponents = exponents_of(gram_of(gram, len(rho)), scale)
@@ -82,8 +82,8 @@ def enumerated_loss(gram: Tensor, prior: Sequence[float] | Tensor, *, k: int, sc
 
     Example:
         >>> import torch
-        >>> float(enumerated_loss(torch.eye(2), [0.5, 0.5], k=1))
-        0.5032044340390842
+        >>> enumerated_loss(torch.eye(2), [0.5, 0.5], k=1)
+        tensor(0.5032, dtype=torch.float64)
     """
     rho, k = probabilities(prior), negatives(k)
     exponents = exponents_of(gram_of(gram, len(rho)), scale)
@@ -109,8 +109,8 @@ def collision_loss(prior: Sequence[float] | Tensor, *, k: int) -> Tensor:
         InvalidInput: a bad prior or k.
 
     Example:
-        >>> float(collision_loss([0.5, 0.5], k=1))  # log(2) / 2
-        0.34657359027997264
+        >>> collision_loss([0.5, 0.5], k=1)  # log(2) / 2
+        tensor(0.3466, dtype=torch.float64)
     """
     rho = probabilities(prior)
     return rho @ collision_rows(rho, negatives(k))

@@ -44,26 +44,28 @@ def probabilities(prior: Sequence[float] | Tensor) -> Tensor:
     return rho / total
 
 
-def negatives(k: int) -> int:
+def negatives(k: object) -> int:
     """The number of negatives of an anchor: an integer, one or more.
 
     Raises:
         InvalidInput: anything else, booleans and whole floats included.
     """
-    whole = isinstance(k, numbers.Integral) and not isinstance(k, bool)
-    require(whole and int(k) >= 1, f"k must be an integer >= 1 (the negatives of an anchor), got {k!r}")
-    return int(k)
+    return _at_least_one("k (the negatives of an anchor)", k)
 
 
-def classes_of(count: int) -> int:
+def classes_of(count: object) -> int:
     """A number of classes: an integer, one or more.
 
     Raises:
         InvalidInput: anything else.
     """
-    whole = isinstance(count, numbers.Integral) and not isinstance(count, bool)
-    require(whole and int(count) >= 1, f"classes must be an integer >= 1, got {count!r}")
-    return int(count)
+    return _at_least_one("classes", count)
+
+
+def _at_least_one(name: str, value: Any) -> int:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    require(whole and value >= 1, f"{name} must be an integer >= 1, got {value!r}")
+    return int(value)
 
 
 def gram_of(gram: Tensor | Sequence[Sequence[float]], classes: int | None = None) -> Tensor:
@@ -93,7 +95,8 @@ def gram_of(gram: Tensor | Sequence[Sequence[float]], classes: int | None = None
 
 def _float64(name: str, value: Any) -> Tensor:
     try:
-        converted = torch.as_tensor(value)
+        # Lists are read at double precision: torch's default would round them to single.
+        converted = torch.as_tensor(value, dtype=None if hasattr(value, "dtype") else torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInput(f"{name} must hold numbers, got {value!r}: pass a list, an array or a tensor") from error
     real = converted.dtype not in (torch.bool, torch.complex64, torch.complex128)

@@ -54,8 +54,8 @@ def excess_rows(exponents: Tensor, prior: Tensor, k: int) -> Tensor:
     u = log_times(float(exponents.detach().max()), k)
     if len(u) * exponents.numel() <= ENTRIES:
         return _excess(exponents, prior, k, u, torch.arange(len(prior)))
-    size = max(1, ENTRIES // (len(u) * len(prior)))
-    blocks = torch.arange(len(prior)).split(size)
+    pieces = math.ceil(len(u) * exponents.numel() / ENTRIES)
+    blocks = torch.arange(len(prior)).chunk(pieces)
     parts = [checkpoint(_excess, exponents, prior, k, u, rows, use_reentrant=False) for rows in blocks]
     return torch.cat(parts)
 
