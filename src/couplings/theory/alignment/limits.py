@@ -91,7 +91,7 @@ def unbalanced(
         sweeps: the most there are.
 
     Returns:
-        The plan, (n, m).
+        The plan, (n, m), its marginals within 2e-9 (L1) of what optimality asks.
 
     Raises:
         InvalidInput: what `couple` refuses.
@@ -112,4 +112,4 @@ def unbalanced(
     n, m = scores.shape
     shift = temperature * math.log(n * m) if reference is Reference.COUNTING else 0.0
     given = Scores.given(scores + shift, temperature=temperature)
-    return couple(given, KL(rho[0]), KL(rho[1]), sweeps=sweeps, tol=1e-12).check(1e-9).plan()
+    return couple(given, KL(rho[0]), KL(rho[1]), sweeps=sweeps, tol=1e-9).check(2e-9).plan()

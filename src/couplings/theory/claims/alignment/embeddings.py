@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import mean
+from statistics import mean, median
 
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -34,16 +34,16 @@ def _gca_ince(sweeps: int) -> Loss:
     return GCAINCE(TEMPERATURE, sweeps=sweeps)
 
 
-def same_optimum(loss: MakeLoss = _gca_ince, n: int = 8, d: int = 7, steps: int = 200) -> Finding:
+def same_optimum(loss: MakeLoss = _gca_ince, n: int = 8, d: int = 7, steps: int = 120) -> Finding:
     """The bound at the aligned simplex, at 300 other places, and reached from one start."""
     bound, corners = simplex_loss(n, TEMPERATURE), aligned_simplex(n)
     losses = {sweeps: loss(sweeps) for sweeps in SWEEPS}
     at_simplex = max(abs(float(match(*corners)) - bound) for match in losses.values())
-    elsewhere = [float(losses[10](*views)) - bound for views in _places(n)]
-    start = normalize(random(11, 2, n, d), dim=2)
+    far, near = ([_above(bound, losses, views) for views in places] for places in _places(n))
+    elsewhere = [least for _, least in (*far, *near)]
     runs = {sweeps: free_embeddings(match, n, d, seed=0, steps=steps) for sweeps, match in losses.items()}
     finals = [run.final for run in runs.values()]
-    uniformity = simplex_uniformity(n)
+    uniformity, gains = simplex_uniformity(n), [before - after for before, after in far]
     checks = (
         equal("aligned simplex: largest distance from the bound, 0, 1, 2, 10 sweeps (nats)", at_simplex, 0, 1e-12),
         at_least("least excess over the bound of 300 other places, 10 sweeps (nats)", min(elsewhere), 0, 1e-12),
@@ -56,35 +56,31 @@ def same_optimum(loss: MakeLoss = _gca_ince, n: int = 8, d: int = 7, steps: int 
         ),
         equal("optimised: highest uniformity", max(r.uniformity for r in finals), uniformity, 1e-3),
         equal("optimised: lowest uniformity", min(r.uniformity for r in finals), uniformity, 1e-3),
-        at_least(
-            "away from it sweeps do lower the loss, 0 against 10 (nats)",
-            float(losses[0](*start) - losses[10](*start)),
-            1e-3,
-        ),
+        at_least("random views: mean fall of the loss from 0 to 10 sweeps (nats)", mean(gains), 1e-3),
     )
     picture = Picture(
-        partial(draw_bound, excess=_excess(runs, bound), plane=_plane(runs), simplex=uniformity),
+        partial(draw_bound, excess=_excess(runs, bound), far=far, near=near),
         (12, 4.8),
         "Where the simplex fits, every number of sweeps has the same optimum",
         f"Left, loss over its least possible value, {n} samples in {d} dimensions, temperature {TEMPERATURE:g}. Right, "
-        "alignment and uniformity on the way there; the cross is the aligned simplex.",
+        "300 other places: sweeps lower the loss, never below the bound, least of all near the aligned simplex.",
     )
     return Finding(checks, picture)
 
 
-def _places(n: int) -> list[Tensor]:
-    """Views at random in three to sixteen dimensions, and near the aligned simplex."""
+def _places(n: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Random views in three to sixteen dimensions, and views near the aligned simplex."""
     far = [normalize(random(k, 2, n, 3 + k % 14), dim=2) for k in range(200)]
-    near = [normalize(aligned_simplex(n) + 0.05 * random(1000 + k, 2, n, n), dim=2) for k in range(100)]
-    return far + near
+    return far, [normalize(aligned_simplex(n) + 0.05 * random(1000 + k, 2, n, n), dim=2) for k in range(100)]
+
+
+def _above(bound: float, losses: dict[int, Loss], views: Tensor) -> tuple[float, float]:
+    """By how much the loss is above the bound without a sweep and with ten."""
+    return float(losses[0](*views)) - bound, float(losses[10](*views)) - bound
 
 
 def _excess(runs: dict[int, FreeEmbeddings], bound: float) -> dict[int, list[tuple[float, float]]]:
     return {sweeps: [(r.step, r.loss - bound) for r in run.records] for sweeps, run in runs.items()}
-
-
-def _plane(runs: dict[int, FreeEmbeddings]) -> dict[int, list[tuple[float, float]]]:
-    return {sweeps: [(r.alignment, r.uniformity) for r in run.records] for sweeps, run in runs.items()}
 
 
 @dataclass(frozen=True)
@@ -104,14 +100,14 @@ class Outcomes:
         return max(values) - min(values)
 
 
-def sweeps_measured(loss: MakeLoss = _gca_ince, seeds: Sequence[int] = range(5), steps: int = 200) -> Finding:
+def sweeps_measured(loss: MakeLoss = _gca_ince, seeds: Sequence[int] = range(4), steps: int = 120) -> Finding:
     """Positives that can be met in three dimensions, and a target that cannot."""
     positives = _outcomes(loss, seeds, steps, lambda seed: None)
     conflict = _outcomes(loss, seeds, steps, _teacher)
     picture = Picture(
         partial(draw_plane, positives=positives.by_sweeps, conflict=conflict.by_sweeps),
         (12, 5.2),
-        "More sweeps: no better embeddings where positives can meet, another compromise where not",
+        "More sweeps: no change where positives can meet, another compromise where not",
         "Alignment and uniformity (lower is better in both) after the same number of steps from the same starts; a "
         "line joins one start's 0, 1, 2 and 10 sweeps. Left, positives. Right, a target that three dimensions cannot "
         "meet.",
@@ -143,25 +139,25 @@ def _settled_checks(seen: Outcomes) -> tuple[Check, ...]:
 
 
 def _conflict_checks(seen: Outcomes) -> tuple[Check, ...]:
-    first, more = seen.change(0, 0, 1), seen.change(0, 1, 10)
+    first, more = seen.change(0, 0, 1), [abs(v) for v in seen.change(0, 1, 10)]
     return (
-        at_least("conflicting target: least rise of alignment from 0 to 10 sweeps", min(seen.change(0, 0, 10)), 0.005),
-        at_least("conflicting target: mean rise of alignment from 0 to 1 sweep", mean(first), 0.02),
+        at_least("conflict: least rise of alignment (worse) from 0 to 10 sweeps", min(seen.change(0, 0, 10)), 0.02),
+        at_most("conflict: mean change of uniformity from 0 to 10 sweeps", mean(seen.change(1, 0, 10)), 0),
         at_most(
-            "conflicting target: mean |change| from 1 to 10 sweeps, in parts of that",
-            mean(map(abs, more)) / mean(first),
-            0.5,
+            "conflict: median |change| of alignment, 1 to 10 sweeps over 0 to 1", median(more) / median(first), 0.5
         ),
     )
 
 
 def _remarks(positives: Outcomes, conflict: Outcomes) -> tuple[str, ...]:
-    up, down = max(conflict.change(1, 0, 10)), min(conflict.change(1, 0, 10))
+    spread = conflict.change(1, 0, 10)
     return (
-        "The paper says that more sweeps improve uniformity and alignment. On free embeddings neither was seen: with "
-        f"positives the largest change of uniformity was {max(map(abs, positives.change(1, 0, 10))):.2g}.",
-        "With a target that three dimensions cannot meet, balancing made alignment worse from every start, by "
-        f"{mean(conflict.change(0, 0, 10)):.2g} on average; uniformity moved by {down:+.2g} to {up:+.2g}.",
+        "The paper says that more sweeps improve uniformity and alignment. With positives neither was seen: uniformity "
+        f"changed by {max(map(abs, positives.change(1, 0, 10))):.2g} at most, less than from start to start.",
+        "With a target that three dimensions cannot meet, 10 sweeps made alignment worse from every start, by "
+        f"{mean(conflict.change(0, 0, 10)):.2g} on average, and changed uniformity by {mean(spread):+.2g} on average "
+        f"({min(spread):+.2g} to {max(spread):+.2g}): half of the claim, in this setting. One start passes by another "
+        "optimum at 1 sweep.",
     )
 
 
