@@ -112,6 +112,7 @@ def weight_entropies(
         >>> records.steps.tolist()
         [0, 1, 2]
     """
+    checks.count("seed", seed)
     _at_least("views", views, 3)
     _at_least("every", every, 1)
     checks.count("steps", steps)
