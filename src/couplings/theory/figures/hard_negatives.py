@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from couplings.report.style import BLUE, GREEN, INK, PALETTE, QUIET, VERMILION, grid
 
@@ -64,6 +65,7 @@ def draw_kappa(regs: Sequence[float], curves: Mapping[float, Sequence[float]], f
             x = [reg * math.exp(kappa) if rescaled else reg for reg in regs]
             ax.plot(x, values, color=color, marker=marker, markersize=5, linewidth=1.4, label=f"kappa = {kappa:g}")
         ax.set(xscale="log", xlabel="reg e^kappa" if rescaled else "reg (units of the cost)")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel("expected cosine of the negative")
     axes[0].legend(frameon=False)
 
