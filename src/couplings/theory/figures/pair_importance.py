@@ -54,6 +54,9 @@ def entropy_player(
     _log_weights(left, distances, weights, temperature)
     _gap_dots(middle, gaps, temperature)
     right.hist(np.log10(excess), bins=40, color=BLUE)
+    for place, label in ((-5.1, "within 1 %"), (-0.5, "anywhere")):
+        right.text(place, right.get_ylim()[1], label, ha="center", va="bottom", color=QUIET, fontsize=9)
+    right.set_ylim(top=1.08 * right.get_ylim()[1])
     right.set_xlabel(r"$\log_{10}$ of (value $-$ InfoNCE's)")
     right.set_ylabel("points, of all anchors")
     right.set_title("500 random points a row")
@@ -184,7 +187,7 @@ def _rows_over_distance(axes: Axes, distances: Numbers, rows: Mapping[str, Numbe
     axes.set_ylim(-1e-4, 1.5)
     axes.set_xlabel(r"distance $d_{ij}^2$ of the negative (1 $-$ cosine)")
     axes.set_ylabel(r"weight $\alpha_{ij}$")
-    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     grid(axes, "y")
 
 
@@ -199,7 +202,7 @@ def low_rank(figure: Figure, *, images: Mapping[str, Numbers], values: Numbers, 
         axes.set_yticks([])
     panels[0].set_ylabel("anchors")
     panels[0].set_xlabel("negatives")
-    figure.colorbar(shown, ax=list(panels[: len(images)]), orientation="horizontal", shrink=0.4, label="pair weight")
+    figure.colorbar(shown, ax=list(panels[: len(images)]), pad=0.01, label="pair weight")
     _decay(panels[-1], values, misses)
 
 

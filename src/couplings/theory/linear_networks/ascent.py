@@ -68,15 +68,15 @@ def ascend(
         3.0
     """
     size = _checked(covariance, start, rate, steps)
-    path, slope = [start], start.slope(covariance)
-    while slope > tolerance * size:
+    path, pulls = [start], start.gradients(covariance)
+    while (slope := path[-1].slope(pulls)) > tolerance * size:
         if len(path) > steps:
             raise NotConverged(
-                f"the gradient is {slope:.3g} after {steps} steps, tolerance is {tolerance * size:.3g}: allow more steps, "
-                "raise the rate (below 1), or look at the gap between the two largest eigenvalues"
+                f"the gradient is {slope:.3g} after {steps} steps, tolerance is {tolerance * size:.3g}: allow more "
+                "steps, raise the rate (below 1), or look at the gap between the two largest eigenvalues"
             )
-        path.append(path[-1].moved(path[-1].gradients(covariance), rate / size))
-        slope = path[-1].slope(covariance)
+        path.append(path[-1].moved(pulls, rate / size))
+        pulls = path[-1].gradients(covariance)
     return Ascent(covariance, tuple(path), rate / size)
 
 

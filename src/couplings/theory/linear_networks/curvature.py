@@ -38,7 +38,7 @@ def curvature(network: LinearNetwork, covariance: Tensor) -> Tensor:
     """
     symmetric(covariance)
     flat = torch.cat([layer.flatten() for layer in network.layers])
-    hessian = torch.func.hessian(lambda w: _shaped(w, network.layers).energy(covariance))(flat)
+    hessian = torch.autograd.functional.hessian(lambda w: _shaped(w, network.layers).energy(covariance), flat)
     tangent = torch.block_diag(*(_orthogonal(layer) for layer in network.layers))
     level = 2 * network.energy(covariance)
     along = tangent @ hessian @ tangent.T - level * torch.eye(len(tangent)).to(hessian)

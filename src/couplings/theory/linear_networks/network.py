@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -62,14 +63,10 @@ class LinearNetwork:
         pull = self.product @ covariance
         return tuple(up.T @ pull @ low.T for up, low in zip(reversed(above), below, strict=True))
 
-    def tangents(self, covariance: Tensor) -> tuple[Tensor, ...]:
-        """The gradients without their part along the layers, dE/dW_l - 2 E W_l: zero at critical points alone."""
-        pulls = self.gradients(covariance)
-        return tuple(pull - (pull * layer).sum() * layer for pull, layer in zip(pulls, self.layers, strict=True))
-
-    def slope(self, covariance: Tensor) -> float:
-        """The norm of the gradient on the product of spheres; zero at critical points alone."""
-        return float(torch.stack([part.norm() for part in self.tangents(covariance)]).norm())
+    def slope(self, pulls: Sequence[Tensor]) -> float:
+        """The norm of the part of the gradients along the spheres, dE/dW_l - 2 E W_l: zero at critical points alone."""
+        pairs = zip(pulls, self.layers, strict=True)
+        return float(torch.stack([(pull - (pull * layer).sum() * layer).norm() for pull, layer in pairs]).norm())
 
     def moved(self, steps: Sequence[Tensor], rate: float) -> LinearNetwork:
         """The network with W_l + rate step_l, layers scaled back to norm one."""
@@ -83,7 +80,9 @@ class LinearNetwork:
             InvalidInput: a layer is zero.
         """
         norms = [float(layer.norm()) for layer in self.layers]
-        checks.require(min(norms) > 0, f"layer {norms.index(min(norms)) + 1} is zero and has no direction: draw another")
+        checks.require(
+            min(norms) > 0, f"layer {norms.index(min(norms)) + 1} is zero and has no direction: draw another"
+        )
         return LinearNetwork(tuple(layer / norm for layer, norm in zip(self.layers, norms, strict=True)))
 
     @property
@@ -105,13 +104,13 @@ class LinearNetwork:
     def joints(self) -> tuple[float, ...]:
         """|<u_l, v_(l+1)>| for neighbouring layers: does a layer read what the one below writes? One where it does."""
         bases = [torch.linalg.svd(layer) for layer in self.layers]
-        pairs = zip(bases, bases[1:], strict=False)
+        pairs = pairwise(bases)
         return tuple(float((low.U[:, 0] @ high.Vh[0]).abs()) for low, high in pairs)
 
     @property
     def imbalance(self) -> float:
-        """sqrt(sum_l |W_l W_l^T - W_(l+1)^T W_(l+1)|^2), zero where neighbours share their singular values and vectors."""
-        pairs = zip(self.layers, self.layers[1:], strict=False)
+        """sqrt(sum_l |W_l W_l^T - W_(l+1)^T W_(l+1)|^2): zero where neighbours share singular values and vectors."""
+        pairs = pairwise(self.layers)
         return float(torch.stack([(low @ low.T - high.T @ high).norm() for low, high in pairs]).norm())
 
 
@@ -166,7 +165,7 @@ def critical_network(covariance: Tensor, widths: Sequence[int], which: Sequence[
     shares = values[list(which)] ** (-1 / max(len(widths) - 2, 1)) if len(which) > 1 else values.new_ones(1)
     scale = torch.diag((shares / shares.sum()).sqrt())
     bases = [vectors[:, list(which)], *(torch.eye(width, len(which)).to(values) for width in widths[1:])]
-    return LinearNetwork(tuple(high @ scale @ low.T for low, high in zip(bases, bases[1:], strict=False)))
+    return LinearNetwork(tuple(high @ scale @ low.T for low, high in pairwise(bases)))
 
 
 def descending(covariance: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,8 +23,11 @@ def alpha_cl(views: Views, temperature: float, rule: Rule) -> Tensor:
     return AlphaCL(temperature, rule=rule).coupling(*views)["negatives"].conditional()
 
 
+QUADRATIC: Callable[[Views, float], Tensor] = partial(alpha_cl, rule=Quadratic())
+
+
 def square_player(
-    weights: Callable[[Views, float], Tensor] = partial(alpha_cl, rule=Quadratic()),  # noqa: B008 - a constant
+    weights: Callable[[Views, float], Tensor] = QUADRATIC,
     temperatures: Sequence[float] = (0.1, 0.5, 1.0, 5.0, 20.0, 40.0),
 ) -> Finding:
     """Compare the quadratic weights with the projection on the simplex, by its conditions and by a solver."""
