@@ -36,7 +36,7 @@ def draw_energies(
     axes = figure.subplots(1, 1 + len(ends), width_ratios=[2.0] + [1.0] * len(ends))
     _dots(axes[0], range(len(energies)), list(zip(energies, ranks, strict=True)))
     axes[0].axhline(linear, color=INK, linewidth=1)
-    axes[0].set_xlim(-0.6, len(energies))
+    axes[0].set_xlim(-0.6, len(energies) - 0.4)
     axes[0].annotate("linear network: rank 1", (0, linear), (0, -4), textcoords="offset points", va="top", color=INK)
     _energy_axes(axes[0], linear)
     for start, (ax, w1) in enumerate(zip(axes[1:], ends, strict=True)):
@@ -52,7 +52,7 @@ def draw_climb(figure: Figure, before: Sequence[Point], after: Sequence[Point], 
         axes[0].plot([start, start], [low, high], color=QUIET, linewidth=1, zorder=1)
     _dots(axes[0], range(len(before)), before, shift=-13)
     _dots(axes[0], range(len(after)), after, marker="D")
-    axes[0].set_xlim(-0.8, len(after))
+    axes[0].set_xlim(-0.6, len(after) - 0.4)
     axes[0].set_title("● fixed point, ◆ local maximum; number: rank", fontsize=10, fontweight="normal")
     _energy_axes(axes[0], max(high for high, _ in after))
     for ax, w1, label in zip(axes[1:], neurons, ("fixed point", "local maximum"), strict=True):
@@ -66,7 +66,7 @@ def draw_spectra(figure: Figure, spectra: Mapping[str, Sequence[Tensor]], tolera
     ax = figure.subplots()
     for name, seeds in spectra.items():
         for values in seeds:
-            share = (values / values[0]).clamp_min(1e-4)
+            share = (values / values[0]).clamp_min(1e-4).numpy()
             ax.semilogy(range(1, len(values) + 1), share, "o-", color=_COLOURS[name], markersize=5, alpha=0.8)
         ax.plot([], [], "o-", color=_COLOURS[name], label=name)
     ax.axhline(tolerance, color=INK, linestyle="--", linewidth=1)
@@ -93,7 +93,9 @@ def draw_rotations(figure: Figure, rotations: Mapping[str, tuple[Tensor, Tensor]
     """Change of the loss against concentration, a dot for each rotation; stars are the networks as trained."""
     ax = figure.subplots()
     for name, (change, share) in rotations.items():
-        ax.scatter(change, share, s=28, color=_COLOURS[name], alpha=0.6, linewidth=0, label=f"{name}, rotated")
+        ax.scatter(
+            change.numpy(), share.numpy(), s=28, color=_COLOURS[name], alpha=0.6, linewidth=0, label=f"{name}, rotated"
+        )
     for name, star in own.items():
         ax.plot(0, star, "*", markersize=15, color=_COLOURS[name], markeredgecolor=INK, label=f"{name}, as trained")
     ax.set(xlabel="change of InfoNCE, in nats", ylabel="concentration, in [0, 1]")
@@ -116,7 +118,7 @@ def draw_strip(figure: Figure, strips: Mapping[str, Sequence[tuple[int, Tensor]]
 
 
 def _heat(ax: Axes, matrix: Tensor, colours: str = "PuOr_r", lowest: float = -1) -> AxesImage:
-    image = ax.imshow(matrix, cmap=colours, vmin=lowest, vmax=1, aspect="equal", interpolation="nearest")
+    image = ax.imshow(matrix.numpy(), cmap=colours, vmin=lowest, vmax=1, aspect="equal", interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     for side in ax.spines.values():
         side.set_visible(True)
@@ -151,8 +153,10 @@ def _energy_axes(ax: Axes, top: float) -> None:
 
 def _band(ax: Axes, steps: Tensor, values: Tensor, name: str) -> None:
     """The mean over the first axis, its range, and the name at the end."""
-    mean = values.mean(0)
-    ax.fill_between(steps, values.amin(0), values.amax(0), color=_COLOURS[name], alpha=0.18, linewidth=0)
-    ax.plot(steps, mean, color=_COLOURS[name], linewidth=2)
-    place = (float(steps[-1]), float(mean[-1]))
+    times, mean = steps.numpy(), values.mean(0).numpy()
+    ax.fill_between(
+        times, values.amin(0).numpy(), values.amax(0).numpy(), color=_COLOURS[name], alpha=0.18, linewidth=0
+    )
+    ax.plot(times, mean, color=_COLOURS[name], linewidth=2)
+    place = (times[-1], mean[-1])
     ax.annotate(name, place, (4, 0), textcoords="offset points", va="center", color=_COLOURS[name])

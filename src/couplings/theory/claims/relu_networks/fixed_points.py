@@ -137,7 +137,8 @@ def local_maxima(
         (10, 4.2),
         "ReLU: local maxima have two directions",
         "Left: the energy of each start's fixed point and of the local maximum above it, with the rank of W1. "
-        "Right: W1 before and after entries that ascent had switched off were switched on again.",
+        "Right: W1 before and after entries that were switched off on the way were lifted. Rows without a positive "
+        "entry are off for all data.",
     )
     splits = sorted({_split(end) for end in ends}, reverse=True)
     told = ", ".join(f"{larger} and {smaller}" for larger, smaller in splits)
