@@ -183,5 +183,6 @@ def _on_collisions(rows: tuple[Row, ...]) -> str:
     share = many.collisions_alone / many.loss
     return (
         f"With k = {many.k} a share of {many.collision:.1%} of the anchors meets negatives of its own class, and these "
-        f"collisions alone make {share:.0%} of the loss. The loss grows with k by itself: compare margins, not losses, over k."
+        f"collisions alone make {share:.0%} of the loss. The loss grows with k by itself: compare margins over k, not "
+        "losses."
     )

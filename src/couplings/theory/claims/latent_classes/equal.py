@@ -217,7 +217,7 @@ def _curve(gram: Callable[[int], Tensor], form: Callable[..., Tensor], classes: 
         classes=classes,
         ks=tuple(ks),
         closed=tuple(float(form(classes, k=k, scale=scale)) for k in ks),
-        integral=tuple(float(population_loss(gram(classes), _uniform(classes), k=k, scale=scale)) for k in ks[::2]),
+        integral=tuple(float(population_loss(gram(classes), _uniform(classes), k=k, scale=scale)) for k in ks[::5]),
         bound=tuple(float(collision_loss(_uniform(classes), k=k)) for k in ks),
     )
 
