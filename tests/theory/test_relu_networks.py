@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
@@ -21,14 +23,19 @@ from couplings.theory.relu_networks import (
     TwoLayer,
     alive,
     ascend,
+    ascent,
     concentration,
     coverage,
     energy,
     largest_gain,
     local_maximum,
+    measures,
+    mixture,
+    network,
     numerical_rank,
     one_hot_data,
     train,
+    training,
     uniform_covariance,
     unit_matrix,
     unit_rows,
@@ -58,6 +65,11 @@ def averaged(one: Tensor, two: Tensor) -> Tensor:
                 negative, pairs = rows[i] - rows[j], pairs + 1
                 total += torch.outer(negative, negative) - torch.outer(positive, positive)
     return total / pairs
+
+
+@pytest.mark.parametrize("module", [ascent, measures, mixture, network, training])
+def test_examples(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0
 
 
 def test_covariance_is_the_mean_over_anchors_and_negatives() -> None:
