@@ -78,13 +78,13 @@ class Survey(NamedTuple):
         effective_negatives: (n,), how many equal negatives would push the sample as its batch does.
         positive_rank: (n,), share of the batch's other samples that are more similar to it than its positive, in
             [0, 1]: near 0 where the positive is recognised, 0.5 for a random one; NaN without positives.
-        batch_size: samples in a batch.
+        batch_size: samples in a batch, on average.
     """
 
     mass: Tensor
     effective_negatives: Tensor
     positive_rank: Tensor
-    batch_size: int
+    batch_size: float
 
 
 def survey(
@@ -105,7 +105,7 @@ def survey(
         z: embeddings (n, d).
         positives: another view of each row, (n, d); None lets the views of a sample coincide.
         ids: (n,) integers; rows of one id never repel each other.
-        batch_size: samples a batch, >= 2; fewer where there are not as many.
+        batch_size: samples a batch at most, >= 2; batches are of nearly equal size.
         rounds: passes over all samples, >= 1.
         seed: of the batches.
         progress: told the share that is done.
@@ -139,7 +139,7 @@ def survey(
         sums[2, rows] += _positive_rank(z, positives, rows)
         progress((done + 1) / len(batches))
     mass, effective, rank = sums / rounds
-    return Survey(mass, effective, rank, min(batch_size, len(z)))
+    return Survey(mass, effective, rank, rounds * len(z) / len(batches))
 
 
 def pushes(
@@ -215,10 +215,10 @@ def _check_pairs(pairs: Tensor, n: int) -> None:
 
 
 def _batches(n: int, batch_size: int, rounds: int, seed: int) -> Iterator[Tensor]:
-    """Rows of each batch, of nearly equal numbers."""
+    """Rows of each batch: as few batches as the size allows, of nearly equal numbers."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(rounds):
-        yield from torch.randperm(n, generator=generator).tensor_split(max(1, n // batch_size))
+        yield from torch.randperm(n, generator=generator).tensor_split(-(-n // batch_size))
 
 
 def _filled(members: Tensor, size: int, n: int, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,107 @@
+"""What is inspected: embeddings, and what is known of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from couplings import checks
+from couplings.errors import InvalidInput
+
+__all__ = ["Pictures", "Subject"]
+
+Pictures = Callable[[Sequence[int]], list[bytes]]
+"""The PNG files of small pictures of some rows, in their order."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Embeddings and what is known of their rows. A row is named by its number, from 0.
+
+    Attributes:
+        name: of the file or run.
+        embeddings: float32 (n, d), n >= 2, finite, no zero row.
+        positives: another view of each row, (n, d); None where there is a single view.
+        labels: int64 (n,), numbers of `classes`; -1 where there is none. None without labels.
+        classes: names of the labels.
+        groups: int64 (n,), equal for rows of one sample, which never repel each other.
+        ids: what the user calls the rows.
+        texts: of the rows.
+        pictures: of the rows.
+        history: records of the training, one a logged step.
+
+    Raises:
+        InvalidInput: a shape, NaN, infinity or a zero row.
+    """
+
+    name: str
+    embeddings: Tensor
+    positives: Tensor | None = None
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    groups: Tensor | None = None
+    ids: tuple[str, ...] | None = None
+    texts: tuple[str, ...] | None = None
+    pictures: Pictures | None = None
+    history: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        checks.matrix("embeddings", self.embeddings)
+        checks.rows_usable("embeddings", self.embeddings, zero=False)
+        n = len(self.embeddings)
+        checks.require(n >= 2, f"embeddings: {n} row came; a pair takes two")
+        if self.positives is not None:
+            checks.same_shape(["embeddings", "positives"], [self.embeddings, self.positives])
+            checks.rows_usable("positives", self.positives, zero=False)
+        for name, ids in (("labels", self.labels), ("groups", self.groups)):
+            if ids is not None:
+                checks.ids(name, ids, n)
+        for name, words in (("ids", self.ids), ("texts", self.texts)):
+            if words is not None and len(words) != n:
+                raise InvalidInput(f"{name}: {len(words)} came for {n} embeddings; one a row")
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def label_of(self, row: int) -> str:
+        """The name of a row's class; empty where it has none."""
+        number = -1 if self.labels is None else int(self.labels[row])
+        if number < 0:
+            return ""
+        return self.classes[number] if number < len(self.classes) else str(number)
+
+    def id_of(self, row: int) -> str:
+        """What the user calls a row; its number where nothing else is known."""
+        return str(row) if self.ids is None else self.ids[row]
+
+    def same_label(self, pairs: Tensor) -> Tensor | None:
+        """Whether the rows of each pair (p, 2) share a label; None without labels."""
+        if self.labels is None:
+            return None
+        first, second = self.labels[pairs[:, 0]], self.labels[pairs[:, 1]]
+        return (first == second) & (first >= 0)
+
+    def views(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The views of some rows."""
+        if self.positives is None:
+            return (self.embeddings[rows],)
+        return self.embeddings[rows], self.positives[rows]
+
+    def sides(self, rows: Tensor) -> dict[str, Tensor]:
+        """What a loss must know of some rows beside their views."""
+        return {} if self.groups is None else {"ids": self.groups[rows]}
+
+
+def numbered(values: Sequence[Any]) -> tuple[Tensor, tuple[str, ...]]:
+    """Numbers of values, in the order of the sorted names, and the names.
+
+    >>> numbered(["b", "a", "b"])
+    (tensor([1, 0, 1]), ('a', 'b'))
+    """
+    names = sorted(set(map(str, values)))
+    place = {name: number for number, name in enumerate(names)}
+    return torch.tensor([place[str(value)] for value in values]), tuple(names)
