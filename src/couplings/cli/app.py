@@ -54,6 +54,8 @@ class TrainOptions:
         encoder: small-cnn, resnet18, resnet50, small-alexnet or timm:NAME.
         precision: 32-true, bf16-mixed, 16-mixed or 64-true.
         limit: Train on a seeded subset of that many images.
+        exclude_pairs: A .csv or .parquet file of pairs of training images (columns a and b) that never repel each
+            other.
         seed: Seed of weights, batches and views.
         devices: Processes that share each batch, one a device (or core); or start the command with torchrun.
         overwrite: Replace a run that lies in the output folder.
@@ -73,6 +75,7 @@ class TrainOptions:
     encoder: str | None = None
     precision: str | None = None
     limit: Whole | None = None
+    exclude_pairs: Path | None = None
     seed: Whole | None = None
     devices: Whole = 1
     overwrite: Annotated[bool, Parameter(negative=())] = False
@@ -91,6 +94,7 @@ class TrainOptions:
             ("--data-folder", "data.folder", self.data_folder),
             ("--download", "data.download", self.download or None),
             ("--limit", "data.limit", self.limit),
+            ("--exclude-pairs", "pairs.exclude", self.exclude_pairs),
             ("--steps", "steps", self.steps),
             ("--batch-size", "batch_size", self.batch_size),
             ("--micro-batch", "micro_batch", self.micro_batch),
