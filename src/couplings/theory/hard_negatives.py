@@ -164,8 +164,8 @@ class Similarities:
     """The distribution of the cosine of an anchor and its negative under a plan.
 
     Attributes:
-        values: cosines of the admissible pairs in ascending order, (pairs,).
-        mass: their mass under the plan, sum one, (pairs,).
+        values: the cosines that admissible pairs have, in ascending order, each once.
+        mass: their mass under the plan, sum one, of the same shape.
     """
 
     values: Tensor
@@ -202,7 +202,9 @@ def similarities(coupling: Coupling, views: Sequence[Tensor]) -> Similarities:
     """
     admissible = ~_same_sample(views)
     values, order = _cosines(views)[admissible].sort()
-    return Similarities(values, coupling.plan()[admissible][order])
+    last = torch.cat([values[1:] > values[:-1], torch.ones(1, dtype=torch.bool)])
+    up_to = torch.cumsum(coupling.plan()[admissible][order], 0)[last]
+    return Similarities(values[last], torch.diff(up_to, prepend=torch.zeros(1, dtype=F64)))
 
 
 def best_assignment(views: Sequence[Tensor]) -> float:
@@ -266,7 +268,8 @@ def _double(views: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _cosines(views: Sequence[Tensor]) -> Tensor:
-    return Scores(torch.cat(_double(views))).matrix()
+    cosines = Scores(torch.cat(_double(views))).matrix()
+    return (cosines + cosines.T) / 2  # (i, j) and (j, i) in the same bits: they are one value of the distribution
 
 
 def _same_sample(views: Sequence[Tensor]) -> Tensor:
