@@ -53,7 +53,7 @@ def random_rows(samples: int, dimension: int, seed: int) -> Tensor:
 def repelled(
     start: Tensor,
     hardness: float = 1.0,
-    steps: int = 160,
+    steps: int = 130,
     rate: float = 0.1,
     plan: Callable[[Tensor, float], Coupling] = repulsion_plan,
 ) -> Flow:
@@ -104,7 +104,7 @@ def _record(unit: Tensor, value: Tensor, coupling: Coupling) -> tuple[Tensor, Te
 
 
 def repulsion_flow(
-    samples: int, dimension: int, hardness: float = 1.0, seed: int = 0, steps: int = 160, rate: float = 0.1
+    samples: int, dimension: int, hardness: float = 1.0, seed: int = 0, steps: int = 130, rate: float = 0.1
 ) -> Flow:
     """`repelled` from random directions: `repelled(random_rows(samples, dimension, seed), hardness, steps, rate)`.
 

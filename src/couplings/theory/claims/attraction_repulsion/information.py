@@ -52,7 +52,7 @@ def _information_picture(values: Mapping[int, Tensor], told: Mapping[int, Tensor
     bound, least = model.simplex_bound(_SAMPLES), model.least_information(_SAMPLES)
     draw = partial(
         figures.draw_information,
-        strip=sphere_strip(model.repulsion_flow(_SAMPLES, 3, seed=1, steps=160), (0, 5, 15, 40, 160)),
+        strip=sphere_strip(model.repulsion_flow(_SAMPLES, 3, seed=1), (0, 5, 15, 40, 130)),
         values={f"$d$ = {d}": runs.numpy() for d, runs in values.items()},
         information={f"$d$ = {d}": runs.numpy() for d, runs in told.items()},
         levels=(figures.Level(bound, "simplex: $-20/9$"), figures.Level(least, "least possible: log(10/9)")),

@@ -117,14 +117,14 @@ def simplex(push: Value = model.repulsion, weigh: Value = model.repulsion_weight
         at_least("least excess over equal weights (near ones weigh more)", (seen[4] - plain).min().item(), 0.0, 1e-12),
         equal("antipodal pairs: repulsion at t- = 0", push(crossing, 0.0).item(), bound, 1e-9),
         at_least("but at t- = 1, less the bound", push(crossing, 1.0).item() - bound, 0.01),
-        equal("four points in space after 160 steps", four.values[-1].item(), -8 / 3, 1e-6),
+        equal("four points in space after 130 steps", four.values[-1].item(), -8 / 3, 1e-6),
     )
     return Finding(checks, _simplex_picture({f"$d$ = {d}": values.numpy() for d, values in seen.items()}, bound, four))
 
 
 def _simplex_picture(named: Mapping[str, NDArray[np.float64]], bound: float, four: model.Flow) -> Picture:
     level = figures.Level(bound, f"bound $-2M/(M-1)$ = {bound:.4f},\nattained by the simplex")
-    draw = partial(figures.draw_simplex, strip=sphere_strip(four, (0, 4, 10, 160)), seen=named, bound=level)
+    draw = partial(figures.draw_simplex, strip=sphere_strip(four, (0, 4, 10, 130)), seen=named, bound=level)
     caption = (
         "Above: four points repel each other on the sphere until they are a tetrahedron; lines are as thick as the "
         "weights. Below: no configuration of ten points is under the bound."
