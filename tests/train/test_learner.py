@@ -58,7 +58,7 @@ def _double(images: Tensor | None) -> Tensor | None:
 
 
 def _rest(seen: Seen) -> tuple[Any, ...]:
-    return seen.chosen, seen.sides, seen.shown
+    return seen.chosen, seen.sides, seen.shown, seen.together
 
 
 def _descend(model: nn.Module, value: Tensor, lr: float = 0.1) -> None:

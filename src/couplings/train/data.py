@@ -15,7 +15,20 @@ from torch import Tensor
 from couplings.train.encoders import ImageShape
 from couplings.train.errors import DataError
 
-__all__ = ["DataError", "Dataset", "from_arrays", "to_float", "to_images"]
+__all__ = ["DataError", "Dataset", "Places", "from_arrays", "to_float", "to_images"]
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Which images of a whole some are.
+
+    Attributes:
+        rows: int64 ``(n,)``, their numbers in it.
+        count: images of the whole.
+    """
+
+    rows: Tensor
+    count: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class Dataset:
         train_domains: int64 ``(n,)`` from 0: where each image comes from; None if nobody said.
         test_domains: as ``train_domains``.
         domain_names: names of the domains; empty without any.
+        kept: which images of their source's training part the training images are; None if they are all of it.
     """
 
     name: str
@@ -43,6 +57,7 @@ class Dataset:
     train_domains: Tensor | None = None
     test_domains: Tensor | None = None
     domain_names: tuple[str, ...] = ()
+    kept: Places | None = None
 
     def __post_init__(self) -> None:
         _check_part(self.name, "training", self.train_images, self.train_labels, self.train_domains)
@@ -58,6 +73,12 @@ class Dataset:
         """Channels, height and width."""
         return ImageShape(*self.train_images.shape[1:])
 
+    @property
+    def places(self) -> Places:
+        """Which images of their source's training part the training images are."""
+        count = len(self.train_images)
+        return Places(torch.arange(count), count) if self.kept is None else self.kept
+
     def limited(self, limit: int | None, seed: int = 0) -> Dataset:
         """Keep a seeded subset of ``limit`` training images (all of them if None or fewer)."""
         if limit is None or limit >= len(self.train_images):
@@ -72,6 +93,7 @@ class Dataset:
             train_images=self.train_images[rows],
             train_labels=_at(self.train_labels, rows),
             train_domains=_at(self.train_domains, rows),
+            kept=Places(self.places.rows[rows], self.places.count),
         )
 
     def resized(self, size: int | None) -> Dataset:
@@ -235,6 +257,7 @@ def held_out(data: Dataset, test_size: float | int) -> Dataset:
     """Hold out a seeded share or number of the training images for evaluation, each class in proportion.
 
     Images without a label cannot be evaluated on: where others have one, they all stay for training.
+    What is left is the training part from then on.
     """
     from sklearn.model_selection import train_test_split
 
@@ -254,6 +277,7 @@ def held_out(data: Dataset, test_size: float | int) -> Dataset:
         test_images=data.train_images[rows],
         test_labels=_at(data.train_labels, rows),
         test_domains=_at(data.train_domains, rows),
+        kept=None,
     )
 
 

@@ -39,7 +39,7 @@ class Embeddings:
     Attributes:
         features: float32 ``(n, dim)``.
         labels: int64 ``(n,)``, numbers of ``classes``; -1 where there is no label.
-        index: int64 ``(n,)``, the place of the image in its part.
+        index: int64 ``(n,)``, the place of the image in its part, before images were left out of it.
         part: words ``(n,)``, ``train`` or ``test``.
         classes: names; empty without labels.
     """
@@ -81,7 +81,7 @@ def embed_dataset(
     return Embeddings(
         features=torch.cat(features).numpy(),
         labels=np.concatenate([_numbers(images, labels) for _, images, labels in chosen]),
-        index=np.concatenate([np.arange(len(images)) for _, images, _ in chosen]),
+        index=np.concatenate([_places(data, part) for part in parts]),
         part=np.concatenate([np.full(len(images), part.value, dtype="<U5") for part, images, _ in chosen]),
         classes=data.classes,
     )
@@ -96,6 +96,10 @@ def _of(data: Dataset, part: Part) -> tuple[Tensor, Tensor | None]:
     if part is Part.TRAIN:
         return data.train_images, data.train_labels
     return data.test_images, data.test_labels
+
+
+def _places(data: Dataset, part: Part) -> np.ndarray:
+    return data.places.rows.numpy() if part is Part.TRAIN else np.arange(len(data.test_images))
 
 
 def _numbers(images: Tensor, labels: Tensor | None) -> np.ndarray:

@@ -69,6 +69,8 @@ def _sides(config: RunConfig) -> dict[str, Sides]:
         found["pairs.domains"] = {"domains": ids % 2}
     if pairs.negatives is not None:
         found["pairs.negatives"] = {"negatives": _VIEWS.transpose(0, 1)}
+    if pairs.exclude is not None:
+        found["pairs.exclude"] = {"mask": torch.eye(8, dtype=torch.bool)}
     if config.momentum is not None and config.momentum.queue:
         found["momentum.queue"] = {"keys": _VIEWS[0] + 1, "ids": ids, "key_ids": ids + 4}
     return found
@@ -78,6 +80,9 @@ def _joined(parts: Iterable[Sides]) -> Sides:
     whole = Sides()
     for part in parts:
         whole |= part
+    mask, keys = whole.get("mask"), whole.get("keys")
+    if isinstance(mask, Tensor) and keys is not None:
+        whole["mask"] = torch.cat([mask, mask.new_zeros(len(mask), len(keys))], dim=1)
     return whole
 
 

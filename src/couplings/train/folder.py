@@ -17,6 +17,7 @@ from couplings.train.errors import ConfigError, DataError
 __all__ = [
     "CONFIG",
     "EVALUATION",
+    "EXCLUDED",
     "FREE",
     "METRICS",
     "WEIGHTS",
@@ -32,6 +33,8 @@ _VIEWERS, _TENSORBOARD = ("wandb.json", "trackio.json"), "tensorboard"
 _LOCK = ".lock"
 FREE = ("data.folder", "data.download", "checkpoint_every")
 """Settings that change nothing about what a run computes."""
+EXCLUDED, _PAIRS = "excluded_pairs", "pairs.exclude"
+"""What tells another file of excluded pairs, and the setting that names it: a file may move."""
 
 
 @contextmanager
@@ -150,8 +153,10 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found = [
         f"{key} is {was!r} there, {now!r} here"
         for key, (was, now) in differences(before, after).items()
-        if key not in FREE
+        if key not in FREE and not (key == _PAIRS and was and now)
     ]
+    if not found and old.get(EXCLUDED) != new.get(EXCLUDED):
+        found = [f"{_PAIRS} lists other pairs there"]
     # Arrays given in Python have no name to be told by, and files change.
     same_images = all(old.get(key) == new.get(key) for key in ("image_shape", "images"))
     return found if found or same_images else ["its training images are others, or their labels, or the test images"]

@@ -17,6 +17,7 @@ from couplings.losses import Loss, Sides
 from couplings.queue import KeyQueue
 from couplings.train.config import MomentumConfig, RunConfig
 from couplings.train.encoders import Embedded, Model
+from couplings.train.exclusions import Exclusions
 from couplings.two_pass import TwoPass
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Seen:
         chosen: which of these are each sample's, (n, k).
         sides: what the loss takes beside the views.
         shown: which image each view of each sample shows, (views, n).
+        together: the same for all samples that the loss sees, those of other processes included.
     """
 
     views: tuple[Tensor, ...]
@@ -42,6 +44,7 @@ class Seen:
     chosen: Tensor | None
     sides: Sides
     shown: Tensor
+    together: Tensor
 
 
 class Call(NamedTuple):
@@ -84,6 +87,7 @@ class Learner:
         autocast: the precision of the run, for what Fabric does not wrap.
         slow: its momentum copy.
         queue: the last projections of the slow copy.
+        exclusions: images that never repel each other.
     """
 
     config: RunConfig
@@ -92,6 +96,7 @@ class Learner:
     autocast: Callable[[], AbstractContextManager[None]]
     slow: Model | None = None
     queue: KeyQueue | None = None
+    exclusions: Exclusions | None = None
     _waiting: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -143,7 +148,8 @@ class Learner:
 
     def _calls(self, seen: Seen, views: Sequence[Embedded], negatives: Sequence[Tensor]) -> list[Call]:
         if not self.asymmetric:
-            return [Call(tuple(view.projections for view in views), self._sides(seen, negatives))]
+            sides = self._sides(seen, negatives) | self._excluded(seen, range(len(views)))
+            return [Call(tuple(view.projections for view in views), sides)]
         if self.slow is None:
             keys = [view.projections.detach() for view in views[: self.config.views.count]]
             negatives = [each.detach() for each in negatives]
@@ -152,14 +158,26 @@ class Learner:
         sides = self._sides(seen, negatives)
         if self.queue is not None:
             self._waiting = list(zip(keys, seen.shown, strict=False))
-        others = [[key for b, key in enumerate(keys) if a != b] for a in range(len(views))]
-        # A loss that weighs the positives of a sample against each other must see them together.
-        together = [[(key,) for key in rest] if not self.loss.weighs_positives else [tuple(rest)] for rest in others]
         return [
-            Call((view.predictions, *part), sides)
-            for view, parts in zip(views, together, strict=True)
-            for part in parts
+            Call((views[a].predictions, *(keys[b] for b in others)), sides | self._excluded(seen, (a, *others)))
+            for a in range(len(views))
+            for others in self._compared_with(a, len(keys))
         ]
+
+    def _compared_with(self, view: int, keys: int) -> list[tuple[int, ...]]:
+        """The keys of each call in which a view is compared."""
+        others = [key for key in range(keys) if key != view]
+        # A loss that weighs the positives of a sample against each other must see them together.
+        return [tuple(others)] if self.loss.weighs_positives else [(key,) for key in others]
+
+    def _excluded(self, seen: Seen, views: Sequence[int]) -> Sides:
+        """The mask of a call on some views, where images of it are excluded with each other."""
+        if self.exclusions is None:
+            return Sides()
+        rows = seen.together[list(views)].flatten()
+        ids = None if self.queue is None else self.queue.ids
+        mask = self.exclusions.mask(rows, rows if ids is None else torch.cat([rows, ids.to(rows)]))
+        return Sides() if mask is None else Sides(mask=mask)
 
     @torch.no_grad()
     def _of_the_slow(self, seen: Seen, slow: Model) -> tuple[list[Tensor], list[Tensor]]:
@@ -183,18 +201,19 @@ class Learner:
         return sides
 
 
-def build_learner(config: RunConfig, fabric: Fabric, model: Any, loss: Loss) -> Learner:
+def build_learner(config: RunConfig, fabric: Fabric, model: Any, loss: Loss, exclusions: Exclusions | None) -> Learner:
     """The learner of a config around a network that Fabric has set up."""
     momentum = config.momentum
+    pairs = None if exclusions is None else exclusions.to(fabric.device)
     if momentum is None:
-        return Learner(config, model, loss, fabric.autocast)
+        return Learner(config, model, loss, fabric.autocast, exclusions=pairs)
     slow = None if momentum.decay == 0 else copy.deepcopy(model.module).requires_grad_(False)
     queue = (
         fabric._precision.convert_module(KeyQueue(momentum.queue, config.projector.dim)).to(fabric.device)
         if momentum.queue
         else None
     )
-    return Learner(config, model, loss, fabric.autocast, slow, queue)
+    return Learner(config, model, loss, fabric.autocast, slow, queue, pairs)
 
 
 def decay(config: MomentumConfig, step: int, steps: int) -> float:

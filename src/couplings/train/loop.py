@@ -26,6 +26,7 @@ from couplings.train.checkpoint import (
 from couplings.train.config import RunConfig
 from couplings.train.data import Dataset
 from couplings.train.errors import ConfigError, Interrupted
+from couplings.train.exclusions import read_exclusions
 from couplings.train.fits import check_fits
 from couplings.train.folder import METRICS, WEIGHTS, forget_measurements, run_folder
 from couplings.train.processes import check_devices, hidden_statistics, opened_fabric
@@ -64,7 +65,7 @@ def train(
     Raises:
         ConfigError: settings that do not fit the data, a folder that holds another run (the message names the settings
             that differ) or is being written, or a training that diverges.
-        DataError: the images cannot be had.
+        DataError: the images, or the pairs of ``pairs.exclude``, cannot be had.
         OSError: a file cannot be written. Nothing of the run is left if it has no checkpoint yet.
         Interrupted: Ctrl-C; the same call continues.
 
@@ -72,6 +73,7 @@ def train(
     """
     data = load(config.data) if dataset is None else dataset
     check_fits(config, data)
+    excluded = None if config.pairs.exclude is None else read_exclusions(config.pairs.exclude, data)
     place, first = Path(folder), first_process()
     listener = observer if observer is not None and first else Silent()
     with torch.random.fork_rng(range(torch.cuda.device_count())), ExitStack() as held:
@@ -88,7 +90,10 @@ def train(
             if first:
                 remove_checkpoints(place)
         else:
-            _Training(prepare(config, data, fabric), place, listener).run()
+            if excluded is not None:
+                listener.on_message(str(excluded))
+            pairs = None if excluded is None else excluded.exclusions
+            _Training(prepare(config, data, fabric, pairs), place, listener).run()
         run = Run.load(place)
     return Run(place, config, run.model, run.loss, run.step, data.shape, data)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from couplings.errors import UserError
 from couplings.losses import LOSSES, Sides, parameters_of
 from couplings.report import coupling_picture, curves
 from couplings.train.data import Dataset
+from couplings.train.exclusions import read_exclusions
 from couplings.train.run import Run
 from couplings.train.views import Views
 
@@ -85,12 +88,17 @@ def _batch(run: Run, dataset: Dataset) -> _Batch:
 
 
 def _sides(run: Run, dataset: Dataset, chosen: Tensor) -> Sides:
-    """Labels and domains where the loss was trained with them."""
+    """Labels, domains and excluded pairs where the loss was trained with them."""
     pairs, sides = run.config.pairs, Sides()
     if pairs.labels and dataset.train_labels is not None:
         sides["labels"] = dataset.train_labels[chosen]
     if pairs.domains and dataset.train_domains is not None:
         sides["domains"] = dataset.train_domains[chosen]
+    if pairs.exclude is not None:
+        # A picture is no reason to fail where the file is gone since.
+        with suppress(UserError):
+            rows = chosen.repeat(run.config.views.count)
+            sides["mask"] = read_exclusions(pairs.exclude, dataset).exclusions.mask(rows, rows)
     return sides
 
 

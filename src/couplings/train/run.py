@@ -20,8 +20,9 @@ from couplings.train.config import RunConfig
 from couplings.train.data import Dataset, to_float, to_images
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, head
 from couplings.train.errors import ConfigError, DataError
-from couplings.train.folder import CONFIG, METRICS, WEIGHTS
+from couplings.train.folder import CONFIG, EXCLUDED, METRICS, WEIGHTS
 from couplings.train.neighbours import leave_one_out_accuracy
+from couplings.train.pair_file import checksum
 
 __all__ = ["Run", "build_model", "describe_run", "weight_parts"]
 
@@ -183,11 +184,17 @@ def fastest_device() -> torch.device:
 
 
 def describe_run(config: RunConfig, data: Dataset) -> dict[str, Any]:
-    """What ``config.json`` holds: enough to build the model again, and to tell other images."""
+    """What ``config.json`` holds: enough to build the model again, and to tell other images or excluded pairs.
+
+    Raises:
+        DataError: the file of excluded pairs cannot be read.
+    """
+    pairs = config.pairs.exclude
     return {
         "config": config.model_dump(mode="json"),
         "image_shape": list(data.shape),
         "images": _fingerprint(data),
+        **({} if pairs is None else {EXCLUDED: checksum(pairs)}),
         "versions": _versions(),
     }
 

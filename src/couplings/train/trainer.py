@@ -17,6 +17,7 @@ from couplings.errors import InvalidInput
 from couplings.losses import Loss, Sides
 from couplings.train.config import ConfigError, RunConfig
 from couplings.train.data import Dataset
+from couplings.train.exclusions import Exclusions
 from couplings.train.fits import check_encoder_fits
 from couplings.train.learner import Learner, Outcome, Seen, build_learner
 from couplings.train.optimisers import build_optimiser, rate
@@ -100,7 +101,7 @@ class Trainer:
         seen = self._seen(self.sampler.draw(self.done))
         # Fabric hands embeddings over in the default precision.
         with self.fabric._precision.tensor_init_context():
-            outcome = self.learner.outcome(seen)
+            outcome = self._outcome(seen)
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(outcome.value)
         for group in self.optimiser.param_groups:
@@ -113,6 +114,14 @@ class Trainer:
         self.whole = True
         return outcome
 
+    def _outcome(self, seen: Seen) -> Outcome:
+        try:
+            return self.learner.outcome(seen)
+        except InvalidInput as error:
+            if self.learner.exclusions is not None and "left no negative" in str(error):
+                raise _lonely(self.done + 1) from None
+            raise
+
     def _diagnosed(self, step: int) -> bool:
         return step in (1, self.config.steps) or step % self.config.diagnose_every == 0
 
@@ -123,7 +132,8 @@ class Trainer:
         images = drawn.images.to(self.images.device)
         views = self.views.of(self.images, images, random, part)
         shown = images[:, part]
-        return Seen(views, *self._negatives(drawn, random, part), self._sides(shown[0]), shown)
+        together = images if self.learner.loss.gather else shown
+        return Seen(views, *self._negatives(drawn, random, part), self._sides(shown[0]), shown, together)
 
     def _negatives(self, drawn: Drawn, random: torch.Generator, part: slice) -> tuple[Tensor | None, Tensor | None]:
         """The images that the negatives of this process's samples show, and which of them are each sample's."""
@@ -164,6 +174,13 @@ def _finite(value: Tensor, step: int) -> float:
     return number
 
 
+def _lonely(step: int) -> ConfigError:
+    return ConfigError(
+        f"pairs.exclude: at step {step} an image is left no negative, because the others of its batch are excluded with"
+        " it, or are of its class; raise batch_size, or exclude fewer pairs"
+    )
+
+
 def _diverged(step: int, reason: str) -> ConfigError:
     return ConfigError(f"training diverged at step {step} ({reason}); lower optimiser.lr")
 
@@ -181,8 +198,8 @@ def _diagnose(loss: Loss, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def prepare(config: RunConfig, data: Dataset, fabric: Fabric) -> Trainer:
-    """A run before its first step."""
+def prepare(config: RunConfig, data: Dataset, fabric: Fabric, exclusions: Exclusions | None = None) -> Trainer:
+    """A run before its first step; ``exclusions`` are those of its ``pairs.exclude``."""
     if config.batch_size < fabric.world_size:
         few = f"{config.batch_size} images leave some of {fabric.world_size} processes without any"
         raise ConfigError(f"batch_size: {few}; take more of them, or fewer processes")
@@ -197,7 +214,7 @@ def prepare(config: RunConfig, data: Dataset, fabric: Fabric) -> Trainer:
     return Trainer(
         config=config,
         fabric=fabric,
-        learner=build_learner(config, fabric, model, loss),
+        learner=build_learner(config, fabric, model, loss, exclusions),
         optimiser=optimiser,
         sampler=Sampler(config, data),
         views=Views(config.views, data.shape.channels),

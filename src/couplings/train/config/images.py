@@ -135,6 +135,7 @@ class PairsConfig(Settings):
             gives each negative an image of its own (batch_size x negatives images a step).
         labels: pass the labels to the loss: a class attracts where the loss says so, else it does not repel.
         domains: pass the domains to the loss, whose target is then Domains (loss.target).
+        exclude: a .csv or .parquet file of pairs of training images that never repel each other, columns a and b.
     """
 
     positives: Literal["views", "class"] = "views"
@@ -143,12 +144,13 @@ class PairsConfig(Settings):
     pool: PositiveInt | None = None
     labels: bool = False
     domains: bool = False
+    exclude: Path | None = None
 
     @model_validator(mode="after")
     def _no_ignored_key(self) -> Self:
         if self.pool is not None and self.negatives is None:
             raise ValueError("pool: nothing is drawn from it; set pairs.negatives too, or leave pairs.pool out")
-        if self.negatives is not None and (self.labels or self.domains):
-            key = "labels" if self.labels else "domains"
-            raise ValueError(f"{key}: pairs.negatives replaces the batch's pairs, which they are about; drop one")
+        idle = [key for key in ("labels", "domains", "exclude") if getattr(self, key)]
+        if self.negatives is not None and idle:
+            raise ValueError(f"{idle[0]}: pairs.negatives replaces the batch's pairs, which they are about; drop one")
         return self
