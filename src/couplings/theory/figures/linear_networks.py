@@ -19,14 +19,14 @@ def pca(
     figure: Figure, *, values: Numbers, drawn: Numbers, views: Sequence[Numbers], ours: Numbers, plain: Numbers
 ) -> None:
     """Two views in the plane with both directions, and the energies of random maps."""
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
     _plane(left, views, ours, plain)
     right.hist(drawn, bins=50, color=BLUE)
     for place, value in enumerate(values):
         right.axvline(value, color=VERMILION if place == 0 else QUIET, linewidth=1.6 if place == 0 else 0.9)
     height = right.get_ylim()[1]
-    right.text(values[0], 1.01 * height, r"$\lambda_{max}$", color=VERMILION, ha="center", va="bottom")
-    right.text(values[-1], 1.01 * height, r"$\lambda_{min}$", color=QUIET, ha="center", va="bottom")
+    right.text(values[0], 1.01 * height, r"$\lambda_{\mathrm{max}}$", color=VERMILION, ha="center", va="bottom")
+    right.text(values[-1], 1.01 * height, r"$\lambda_{\mathrm{min}}$", color=QUIET, ha="center", va="bottom")
     right.set_xlabel(r"$2E_\alpha$ of a map of norm one; lines: eigenvalues of $X$")
     right.set_ylabel("random maps")
     grid(right, "y")
@@ -42,7 +42,8 @@ def _plane(axes: Axes, views: Sequence[Numbers], ours: Numbers, plain: Numbers) 
         end = 4 * way * np.sign(way[np.argmax(np.abs(way))])
         axes.annotate("", end, -end, arrowprops={"arrowstyle": "<->", "color": color, "linewidth": 2}, zorder=3)
         axes.annotate(label, end, (6, 6), textcoords="offset points", color=color, weight="bold")
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal")
+    axes.set_xlim(-6, 7)
     axes.set_xlabel("content: what both views share")
     axes.set_ylabel("what augmentation makes up")
 
@@ -171,24 +172,26 @@ def dynamics(
     strips: Sequence[Sequence[Numbers]],
     moments: Sequence[int],
     energies: Numbers,
+    every: int,
     singular: Numbers,
     seen: Numbers,
     said: Numbers,
 ) -> None:
     """A strip of layers at some moments; singular values; imbalance and its law."""
-    pictures, curves = figure.subfigures(1, 2, width_ratios=(1.7, 1))
+    pictures, curves = figure.subfigures(1, 2, width_ratios=(1.7, 1)).flat  # type: ignore[union-attr]
     _strip(pictures, strips, moments, energies)
     upper, lower = curves.subplots(2, 1, sharex=True)
-    steps = np.arange(len(singular)) + 1
+    steps = every * (np.arange(len(singular)) + 1)
     for layer, color in zip(range(singular.shape[1] // 2), PALETTE, strict=False):
         upper.plot(steps, singular[:, 2 * layer], color=color, label=f"$W_{layer + 1}$")
         upper.plot(steps, singular[:, 2 * layer + 1], color=color, linestyle="--")
     upper.set_ylabel("two largest singular values")
-    upper.legend(frameon=False, fontsize=9, loc="center left")
-    lower.plot(steps[1:], seen, color=BLUE, linewidth=3.5, alpha=0.45, label="seen")
-    lower.plot(steps[1:], said, color=INK, linestyle="--", linewidth=1.2, label=r"$\exp(-4\int E\,dt)$")
+    upper.legend(frameon=False, fontsize=9, loc="center right")
+    lower.plot(steps, seen, color=BLUE, linewidth=3.5, alpha=0.45, label="seen")
+    lower.plot(steps, said, color=INK, linestyle="--", linewidth=1.2, label=r"$\exp(-4\int E\,dt)$")
     lower.set_yscale("log")
-    lower.set_xscale("log")
+    lower.set_ylim(1e-9, 3)
+    lower.set_xlim(0, steps[np.argmax(said < 1e-9)])
     lower.set_xlabel("step")
     lower.set_ylabel("imbalance of layers")
     lower.legend(frameon=False, fontsize=9, loc="lower left")
@@ -197,12 +200,13 @@ def dynamics(
 
 
 def _strip(figure: SubFigure, strips: Sequence[Sequence[Numbers]], moments: Sequence[int], energies: Numbers) -> None:
-    panels = figure.subplots(len(strips[0]), len(strips))
+    heights = [len(layer) for layer in strips[0]]
+    panels = figure.subplots(len(heights), len(strips), height_ratios=heights)
     for column, (layers, step) in enumerate(zip(strips, moments, strict=True)):
         panels[0, column].set_title(f"step {step}\n$2E$ = {energies[step]:.3g}", fontsize=9, loc="center")
         for axes, layer in zip(panels[:, column], layers, strict=True):
             size = np.abs(layer).max()
-            axes.imshow(layer, cmap="RdBu_r", vmin=-size, vmax=size, aspect="equal")
+            axes.imshow(layer, cmap="RdBu_r", vmin=-size, vmax=size, aspect="auto")
             axes.set_xticks([])
             axes.set_yticks([])
     for row, axes in enumerate(panels[:, 0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class Ascent:
         """Where it ended."""
         return self.path[-1]
 
-    @property
+    @cached_property
     def energies(self) -> Tensor:
         """E at the start and after each step, (steps + 1,)."""
         return torch.stack([network.energy(self.covariance) for network in self.path])

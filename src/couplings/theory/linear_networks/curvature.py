@@ -38,18 +38,22 @@ def curvature(network: LinearNetwork, covariance: Tensor) -> Tensor:
     """
     symmetric(covariance)
     flat = torch.cat([layer.flatten() for layer in network.layers])
-    hessian = torch.autograd.functional.hessian(lambda w: _shaped(w, network.layers).energy(covariance), flat)
-    tangent = torch.block_diag(*(_orthogonal(layer) for layer in network.layers))
+    energy = lambda w: _shaped(w, network.layers).energy(covariance)  # noqa: E731
+    hessian: Tensor = torch.autograd.functional.hessian(energy, flat)  # type: ignore[no-untyped-call]
+    bases = (_orthogonal(layer) for layer in network.layers)
+    tangent: Tensor = torch.block_diag(*bases)  # type: ignore[no-untyped-call]
     level = 2 * network.energy(covariance)
     along = tangent @ hessian @ tangent.T - level * torch.eye(len(tangent)).to(hessian)
-    return torch.linalg.eigvalsh((along + along.T) / 2)
+    bends: Tensor = torch.linalg.eigvalsh((along + along.T) / 2)
+    return bends
 
 
 def _shaped(flat: Tensor, layers: Sequence[Tensor]) -> LinearNetwork:
-    parts = flat.split([layer.numel() for layer in layers])
+    parts = torch.split(flat, [layer.numel() for layer in layers])
     return LinearNetwork(tuple(part.view(layer.shape) for part, layer in zip(parts, layers, strict=True)))
 
 
 def _orthogonal(layer: Tensor) -> Tensor:
     """An orthonormal basis of the directions orthogonal to a layer, as rows."""
-    return torch.linalg.svd(layer.reshape(1, -1)).Vh[1:]
+    basis: Tensor = torch.linalg.svd(layer.reshape(1, -1)).Vh[1:]
+    return basis

@@ -98,7 +98,8 @@ class LinearNetwork:
     @property
     def direction(self) -> Tensor:
         """v_0, the input direction that the first layer reads most strongly, (input,), up to its sign."""
-        return torch.linalg.svd(self.layers[0]).Vh[0]
+        direction: Tensor = torch.linalg.svd(self.layers[0]).Vh[0]
+        return direction
 
     @property
     def joints(self) -> tuple[float, ...]:

@@ -184,12 +184,15 @@ def late_threshold(distances: Tensor, temperature: float) -> Tensor:
 
 def _regulariser(alpha: Tensor, q: float) -> Tensor:
     if q == 1:
-        return torch.special.xlogy(alpha, alpha)
-    return -alpha.log() if q == 2 else alpha ** (2 - q) / ((1 - q) * (2 - q))
+        shannon: Tensor = torch.special.xlogy(alpha, alpha)
+        return shannon
+    penalty: Tensor = -alpha.log() if q == 2 else alpha ** (2 - q) / ((1 - q) * (2 - q))
+    return penalty
 
 
 def _slope(alpha: Tensor, q: float) -> Tensor:
-    return alpha.log() if q == 1 else alpha ** (1 - q) / (1 - q)
+    slope: Tensor = alpha.log() if q == 1 else alpha ** (1 - q) / (1 - q)
+    return slope
 
 
 def _program(weights: Any, q: float) -> Any:

@@ -27,5 +27,5 @@ def repeated() -> Tensor:
     values = torch.tensor([3.0, 3.0, 1.2, 0.7, -0.5, -1.0], dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64)).Q
-    rotated = (basis * values) @ basis.T
+    rotated: Tensor = (basis * values) @ basis.T
     return (rotated + rotated.T) / 2

@@ -14,12 +14,14 @@ from ...linear_networks import Ascent, ascend, random_network
 from .common import Climb, covariance
 
 SHAPE = (6, 8, 8, 4)
+EVERY = 10
+"""Steps from one point of a curve to the next."""
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)
 """Of the way from the first energy to the last: when the strip shows the layers, and at the end."""
 
 
-COARSE: Climb = partial(ascend, rate=0.02, tolerance=1e-5)
-FINE: Climb = partial(ascend, rate=0.01, tolerance=1e-5)
+COARSE: Climb = partial(ascend, rate=0.02, tolerance=1e-3)
+FINE: Climb = partial(ascend, rate=0.01, tolerance=1e-3)
 
 
 def dynamics(coarse: Climb = COARSE, fine: Climb = FINE) -> Finding:
@@ -50,9 +52,11 @@ def dynamics(coarse: Climb = COARSE, fine: Climb = FINE) -> Finding:
 
 
 def _law(run: Ascent) -> tuple[Tensor, Tensor]:
-    """log of the imbalance over the first, and -4 sum E dt, after each step but the start."""
-    imbalances = torch.tensor([network.imbalance for network in run.path], dtype=torch.float64)
-    return (imbalances[1:] / imbalances[0]).log(), -4 * run.step * run.energies[:-1].cumsum(0)
+    """log of the imbalance over the first, and -4 sum E dt, each so many steps."""
+    steps = torch.arange(EVERY, len(run.path), EVERY)
+    imbalances = torch.tensor([run.path[step].imbalance for step in steps], dtype=torch.float64)
+    said = -4 * run.step * run.energies.cumsum(0)[steps - 1]
+    return (imbalances / run.path[0].imbalance).log(), said
 
 
 def _held(seen: Tensor, said: Tensor, fallen: float = 1e-6) -> float:
@@ -73,13 +77,14 @@ def _moments(run: Ascent) -> list[int]:
 
 def _picture(run: Ascent, seen: Tensor, said: Tensor) -> Picture:
     moments = _moments(run)
-    top = [[float(s[k]) for s in network.singular_values for k in (0, 1)] for network in run.path]
+    top = [[float(s[k]) for s in network.singular_values for k in (0, 1)] for network in run.path[EVERY::EVERY]]
     return Picture(
         partial(
             figures.dynamics,
             strips=[[layer.numpy() for layer in run.path[step].layers] for step in moments],
             moments=moments,
             energies=2 * run.energies.numpy(),
+            every=EVERY,
             singular=torch.tensor(top).numpy(),
             seen=seen.exp().numpy(),
             said=said.exp().numpy(),

@@ -76,7 +76,8 @@ def _random_energies(form: Tensor, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(2)
     maps = torch.randn(count, 4, len(form), generator=generator, dtype=form.dtype)
     maps = maps / maps.flatten(1).norm(dim=1)[:, None, None]
-    return ((maps @ form) * maps).sum((1, 2))
+    energies: Tensor = ((maps @ form) * maps).sum((1, 2))
+    return energies
 
 
 def _plain(covariance: Covariance, x: Tensor) -> float:

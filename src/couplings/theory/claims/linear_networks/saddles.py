@@ -13,12 +13,12 @@ from ...figures import linear_networks as figures
 from ...linear_networks import Ascent, LinearNetwork, critical_network, curvature
 from .common import QUICK, Climb, covariance
 
-SHAPE = (6, 8, 8, 4)
-SINGLE = ((1,), (2,), (3,), (4,), (5,))
-SEVERAL = ((0, 1), (1, 2), (3, 4), (0, 1, 2), (0, 1, 2, 3))
-At = Callable[[Tensor, Sequence[int], Sequence[int]], LinearNetwork]
 Which = tuple[int, ...]
 Numbers = Mapping[Which, float]
+SHAPE = (6, 8, 8, 4)
+SINGLE: tuple[Which, ...] = ((1,), (2,), (3,), (4,), (5,))
+SEVERAL: tuple[Which, ...] = ((0, 1), (1, 2), (3, 4), (0, 1, 2), (0, 1, 2, 3))
+At = Callable[[Tensor, Sequence[int], Sequence[int]], LinearNetwork]
 
 
 def saddles(at: At = critical_network, climb: Climb = QUICK) -> Finding:
@@ -26,12 +26,14 @@ def saddles(at: At = critical_network, climb: Climb = QUICK) -> Finding:
     form = covariance()
     values = torch.linalg.eigvalsh(form).flip(0)
     top = float(values[0])
-    points = {which: at(form, SHAPE, which) for which in ((0,), *SINGLE, *SEVERAL)}
+    points: dict[Which, LinearNetwork] = {which: at(form, SHAPE, which) for which in ((0,), *SINGLE, *SEVERAL)}
     bends = {which: float(curvature(point, form)[-1]) for which, point in points.items()}
     bounds = {which: _bound(which, point, form, values) for which, point in points.items()}
     slope = max(point.slope(point.gradients(form)) for point in points.values()) / top
     broken = _two_broken_joints(form)
-    climbs = {which: climb(form, _beside(points[which])) for which in ((1,), (2,), (0, 1), (0, 1, 2))}
+    climbs: dict[Which, Ascent] = {
+        which: climb(form, _beside(points[which])) for which in ((1,), (2,), (0, 1), (0, 1, 2))
+    }
     flat = climb(form, _beside(broken, 0.1))
     miss = max(abs(2 * float(run.energies[-1]) - top) for run in (*climbs.values(), flat))
     return Finding(

@@ -63,7 +63,7 @@ def _picture(views: Views, alphas: dict[str, Tensor], errors: dict[str, float]) 
 def _embedded(net: nn.Module, images: Views) -> tuple[Tensor, ...]:
     """Both views in one pass, so that they share the statistics of batch normalisation."""
     embeddings: Tensor = net(torch.cat(list(images)))
-    return embeddings.split(len(images[0]))
+    return embeddings[: len(images[0])], embeddings[len(images[0]) :]
 
 
 def _pulls(loss: PairLoss, weights: Weights, net: nn.Module, images: Views) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,7 @@ def low_rank(
     shares, spread = _anchor_shares(per_sample(TAU), views)
     wanted = torch.softmax(torch.logsumexp(-seen_distances(views) / TAU, 1), 0)
     whole = cut(TAU, len(wide)).pair_weights(*views) - AlphaCL(TAU).pair_weights(*views)
+    images = {"alpha-CL": full, "per sample": one, **{f"rank {rank}": kept[rank] for rank in ranks[:3]}}
     return Finding(
         checks=(
             equal("second over first singular value of per-sample weights", _second(one), 0.0, 1e-12),
@@ -48,7 +49,7 @@ def low_rank(
         picture=Picture(
             partial(
                 figures.low_rank,
-                images={"alpha-CL": full, "per sample": one, **{f"rank {rank}": kept[rank] for rank in ranks[:3]}},
+                images={name: image.numpy() for name, image in images.items()},
                 values=values.numpy(),
                 misses={rank: miss / float(full.norm()) for rank, miss in misses.items()},
             ),
@@ -74,8 +75,8 @@ def _range(values: Tensor) -> str:
 
 
 def _second(weights: Tensor) -> float:
-    first, second = torch.linalg.svdvals(weights)[:2].tolist()
-    return second / first
+    first, second = torch.linalg.svdvals(weights)[:2]
+    return float(second / first)
 
 
 def _anchor_shares(loss: Loss, views: Sequence[Tensor]) -> tuple[Tensor, float]:
