@@ -148,6 +148,11 @@ def repulsion_weights(z: Tensor, hardness: float) -> Tensor:
 
     Raises:
         InvalidInput: as `repulsion_plan`.
+
+    Example:
+        >>> from couplings.theory.attraction_repulsion import repulsion_weights, simplex_rows
+        >>> repulsion_weights(simplex_rows(3), hardness=2.0)[0].tolist()
+        [0.0, 0.5, 0.5]
     """
     return repulsion_plan(z, hardness).conditional()
 
@@ -204,6 +209,11 @@ def least_information(samples: int) -> float:
 
     Raises:
         InvalidInput: samples < 2.
+
+    Example:
+        >>> from couplings.theory.attraction_repulsion import least_information
+        >>> round(least_information(10), 7)
+        0.1053605
     """
     _enough(samples)
     return math.log(samples / (samples - 1))
@@ -217,6 +227,11 @@ def simplex_bound(samples: int) -> float:
 
     Raises:
         InvalidInput: samples < 2.
+
+    Example:
+        >>> from couplings.theory.attraction_repulsion import simplex_bound
+        >>> simplex_bound(3)
+        -3.0
     """
     _enough(samples)
     return -2 * samples / (samples - 1)
@@ -227,6 +242,12 @@ def simplex_rows(samples: int) -> Tensor:
 
     Raises:
         InvalidInput: samples < 2.
+
+    Example:
+        >>> from couplings.theory.attraction_repulsion import simplex_rows
+        >>> z = simplex_rows(3)
+        >>> round((z[0] @ z[1]).item(), 6)
+        -0.5
     """
     _enough(samples)
     return torch.nn.functional.normalize(torch.eye(samples, dtype=torch.float64) - 1 / samples, dim=1)

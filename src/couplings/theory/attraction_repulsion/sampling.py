@@ -89,6 +89,12 @@ def approach_rate(positive: Tensor, negative: Tensor, temperature: float) -> Ten
         mean_i [ e^{s_i+ / tau} / mu_i - var_i / (2 mu_i^2) ],   mu, var of e^{s_ij / tau} over j
 
     Arguments, shapes and errors as `population_infonce`; 0-dim.
+
+    Example:
+        >>> import torch
+        >>> from couplings.theory.attraction_repulsion import approach_rate
+        >>> approach_rate(torch.tensor([1.0]), torch.tensor([[1.0, 1.0]]), temperature=0.5).item()
+        1.0
     """
     _scores_fit(positive, negative, temperature)
     top = negative.amax(1, keepdim=True)
@@ -106,6 +112,12 @@ def tilted_weights(squared: Tensor, hardness: float) -> Tensor:
 
     Raises:
         InvalidInput: no vector, a negative distance, a negative hardness.
+
+    Example:
+        >>> import torch
+        >>> from couplings.theory.attraction_repulsion import tilted_weights
+        >>> tilted_weights(torch.tensor([1.0, 1.0]), hardness=3.0).tolist()
+        [0.5, 0.5]
     """
     _distances(squared, hardness)
     return torch.softmax(hardness * squared, 0)
