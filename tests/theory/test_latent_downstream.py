@@ -17,11 +17,14 @@ from couplings.theory.latent_classes import (
     class_vectors,
     collision_loss,
     coverage,
+    critical_scale,
     downstream,
     expected_collisions,
     expected_loss,
     margins,
+    merging_balance,
     no_collision,
+    optimal_gram,
     population_loss,
     scatter,
     simplex_gram,
@@ -129,6 +132,16 @@ def test_the_answer_is_one_row_a_k_in_order() -> None:
     assert len(found.pictures) == 2
 
 
+@pytest.mark.parametrize("prior", [[0.7, 0.2, 0.1], [0.7, 0.29, 0.01], [0.7, 0.1, 0.1, 0.06, 0.04]])
+@pytest.mark.parametrize("k", [1, 5])
+def test_rare_classes_merge_below_the_critical_scale_however_they_are_split(prior: list[float], k: int) -> None:
+    border = critical_scale(0.7, k=k)
+    for scale, merged in ((0.95 * border, True), (1.05 * border, False)):
+        rest = optimal_gram(prior, k=k, scale=scale).gram[1:, 1:]
+        assert (float(rest.min()) > 1 - 1e-5) == merged
+        assert (merging_balance(0.7, k=k, scale=scale) >= 0) == merged
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -141,6 +154,8 @@ def test_the_answer_is_one_row_a_k_in_order() -> None:
         (lambda: class_means(torch.eye(2), torch.tensor([0, -1])), "labels must be 0 to C - 1"),
         (lambda: class_means(torch.eye(2), torch.tensor([0.0, 1.0])), "labels must be integers"),
         (lambda: expected_loss(InfoNCE(), torch.eye(9), torch.arange(9), k=6), "too many to visit"),
+        (lambda: critical_scale(1.0, k=1), "share must lie between 0 and 1"),
+        (lambda: merging_balance(0.6, k=0), "k .*must be an integer >= 1"),
         (lambda: answer([1.0], [1]), "two classes or more"),
         (lambda: answer([0.5, 0.5], []), "at least one number of negatives"),
         (lambda: answer([0.5, 0.5], [1, 0]), "k .*must be an integer >= 1"),

@@ -192,7 +192,7 @@ def closed_form(gram: Callable[[int], Tensor] = simplex_gram, form: Callable[...
         "Lines: the closed form. Marks: the exact population loss at the simplex, by the integral. Dashed: what "
         "collisions alone cost, which no representation and no scale gets below."
     )
-    title = "The loss of the simplex in closed form, and what collisions leave of it"
+    title = "The loss of the simplex in closed form, and what collisions alone cost"
     return Finding(checks, Picture(partial(draw_closed_form, curves=curves), (10, 4.6), title, caption))
 
 
