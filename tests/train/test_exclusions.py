@@ -4,66 +4,29 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow
 import pytest
 import torch
-from helpers import CASES, unit_views
+from excluded import IMAGES, csv_of, dense, some_pairs
 from lightning_fabric import Fabric
-from pyarrow import parquet
 from torch import Tensor
 
 from couplings import GivenMask, Mask, SameId
 from couplings._storage.choice import limited
-from couplings.train import (
-    ConfigError,
-    DataError,
-    Dataset,
-    Run,
-    RunConfig,
-    Silent,
-    StepRecord,
-    from_arrays,
-    load,
-    train,
-)
+from couplings.train import ConfigError, Dataset, Run, RunConfig, Silent, StepRecord, train
 from couplings.train import with_overrides as changed
-from couplings.train.config import DataConfig
-from couplings.train.embed_file import Part, embed_dataset
-from couplings.train.exclusions import Exclusions, PairMask, read_exclusions
+from couplings.train.exclusions import Exclusions, PairMask
 from couplings.train.fits import check_fits
-from couplings.train.pair_file import read_pairs
 from couplings.train.pictures import draw_coupling
 from couplings.train.trainer import Trainer, prepare
+from helpers import CASES, unit_views
 
 PLAIN_SGD = {"optimiser.name": "sgd", "optimiser.momentum": 0.0, "optimiser.weight_decay": 0.0, "optimiser.lr": 0.1}
 CONSTANT = {"optimiser.schedule": "constant", "optimiser.warmup_steps": 0}
 QUEUE = {"momentum.decay": 0.9, "momentum.queue": 40}
-IMAGES = 48
-"""Of ``tiny_data``."""
-
-
-def _some_pairs(count: int = 250, images: int = IMAGES, seed: int = 0) -> Tensor:
-    """Different images, some pairs twice or in both orders."""
-    pairs = torch.randint(images, (count, 2), generator=torch.Generator().manual_seed(seed))
-    return pairs[pairs[:, 0] != pairs[:, 1]]
-
-
-def _dense(pairs: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-    """Boolean (n, m): whether the image of a row is excluded with that of a column."""
-    listed = {frozenset(pair) for pair in pairs.tolist()}
-    return torch.tensor([[{a, b} in listed for b in cols.tolist()] for a in rows.tolist()]).bool()
-
-
-def _csv(path: Path, pairs: Tensor, header: str = "a,b") -> Path:
-    more = "" if header == "a,b" else ",0.5"
-    path.write_text("\n".join([header, *(f"{a},{b}{more}" for a, b in pairs.tolist())]) + "\n")
-    return path
 
 
 # Masks
@@ -73,12 +36,12 @@ def _csv(path: Path, pairs: Tensor, header: str = "a,b") -> Path:
 def test_the_mask_of_a_batch(queue: int) -> None:
     random = torch.Generator().manual_seed(1)
     for _ in range(20):
-        pairs = _some_pairs(60, 20)
+        pairs = some_pairs(60, 20)
         rows = torch.randint(20, (10,), generator=random)  # an image may come more than once
         cols = torch.cat([rows, torch.randint(20, (queue,), generator=random)])
         mask = Exclusions.of(pairs, 20).mask(rows, cols)
         assert mask is not None
-        assert torch.equal(mask.forbidden(), _dense(pairs, rows, cols))
+        assert torch.equal(mask.forbidden(), dense(pairs, rows, cols))
         assert mask.codes.unique_consecutive().numel() == mask.codes.numel()
 
 
@@ -93,9 +56,9 @@ def _masks() -> list[tuple[PairMask, GivenMask]]:
     rows, more = torch.randperm(20)[:8].repeat(2), torch.randint(20, (5,))
     found = []
     for cols in (rows, torch.cat([rows, more])):
-        mask = Exclusions.of(_some_pairs(60, 20), 20).mask(rows, cols)
+        mask = Exclusions.of(some_pairs(60, 20), 20).mask(rows, cols)
         assert mask is not None
-        found.append((mask, GivenMask(_dense(_some_pairs(60, 20), rows, cols))))
+        found.append((mask, GivenMask(dense(some_pairs(60, 20), rows, cols))))
     return found
 
 
@@ -162,15 +125,15 @@ def test_excluded_pairs_have_no_weight(name: str, storage: str) -> None:
     rows = torch.arange(6).repeat(2)
     mask = Exclusions.of(torch.tensor([[0, 1], [2, 5], [4, 1]]), 6).mask(rows, rows)
     assert mask is not None
-    dense = mask.forbidden()
+    matrix = mask.forbidden()
     reach = {} if storage == "dense" else {"dense": 0, "tiled": 0, "tile": 4, "panel": 50, "budget": 0}
     with limited(**reach):
         value = loss(*views, mask=mask)
         weights = loss.pair_weights(*views, mask=mask)
-    torch.testing.assert_close(value, loss(*views, mask=dense), rtol=1e-9, atol=1e-11)
-    torch.testing.assert_close(weights, loss.pair_weights(*views, mask=dense), rtol=1e-9, atol=1e-11)
-    assert weights[dense].abs().max() == 0
-    assert CASES[name].sparse or loss.pair_weights(*views)[dense & CASES[name].looks_at(6)].abs().min() > 0
+    torch.testing.assert_close(value, loss(*views, mask=matrix), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(weights, loss.pair_weights(*views, mask=matrix), rtol=1e-9, atol=1e-11)
+    assert weights[matrix].abs().max() == 0
+    assert CASES[name].sparse or loss.pair_weights(*views)[matrix & CASES[name].looks_at(6)].abs().min() > 0
 
 
 # Steps
@@ -183,7 +146,7 @@ def prepared(tiny_config: RunConfig, tiny_data: Dataset) -> Callable[..., Traine
     def make(**changes: Any) -> Trainer:
         config = changed(tiny_config, {"precision": "64-true", **PLAIN_SGD, **CONSTANT, **changes})
         fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
-        return prepare(config, tiny_data, fabric, Exclusions.of(_some_pairs(), IMAGES))
+        return prepare(config, tiny_data, fabric, Exclusions.of(some_pairs(), IMAGES))
 
     return make
 
@@ -215,7 +178,7 @@ def test_a_step_is_that_of_a_loop_with_the_mask(name: str, prepared: Callable[..
         images = seen.shown.flatten()
         value = trainer.step(0.1).value
         z = _projected(model, seen.views)
-        mask = _dense(_some_pairs(), images, images)
+        mask = dense(some_pairs(), images, images)
         assert mask.any()
         expected = trainer.config.loss.build().double()(*z, mask=mask, **seen.sides)
         assert value.item() == pytest.approx(expected.item(), rel=1e-9)
@@ -259,7 +222,7 @@ def test_the_keys_of_a_queue_are_excluded_too(loss: str, prepared: Callable[...,
         rows = torch.cat([seen.shown[view] for view in views])
         mask = call.sides.get("mask")
         assert isinstance(mask, PairMask)
-        assert torch.equal(mask.forbidden(), _dense(_some_pairs(), rows, torch.cat([rows, ids])))
+        assert torch.equal(mask.forbidden(), dense(some_pairs(), rows, torch.cat([rows, ids])))
         weights = trainer.learner.loss.pair_weights(*call.views, **call.sides)
         kin = torch.arange(16).repeat(len(views))
         negative = torch.cat([kin[:, None] != kin, torch.ones(len(kin), len(ids)).bool()], dim=1)
@@ -279,7 +242,7 @@ def test_a_predictor_s_calls_have_the_mask(prepared: Callable[..., Trainer]) -> 
     for call in _calls(trainer, seen):
         mask, images = call.sides.get("mask"), seen.shown[:2].flatten()
         assert isinstance(mask, PairMask)
-        assert torch.equal(mask.forbidden(), _dense(_some_pairs(), images, images))
+        assert torch.equal(mask.forbidden(), dense(some_pairs(), images, images))
 
 
 def test_what_is_recorded_is_under_the_mask(prepared: Callable[..., Trainer]) -> None:
@@ -310,13 +273,13 @@ def _weights(run: Run) -> Tensor:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return _csv(tmp_path / "pairs.csv", _some_pairs())
+    return csv_of(tmp_path / "pairs.csv", some_pairs())
 
 
 def test_a_run_excludes_and_says_so(tiny_config: RunConfig, tiny_data: Dataset, file: Path, tmp_path: Path) -> None:
     config, told = changed(tiny_config, {"pairs.exclude": file}), _Told()
     one = train(config, tmp_path / "one", told, tiny_data)
-    count = len(Exclusions.of(_some_pairs(), IMAGES))
+    count = len(Exclusions.of(some_pairs(), IMAGES))
     assert f"Excluded pairs: {count:,} ({file})." in told.said
     two = train(config, tmp_path / "two", dataset=tiny_data)
     assert torch.equal(_weights(one), _weights(two))
@@ -328,7 +291,7 @@ def test_a_run_excludes_and_says_so(tiny_config: RunConfig, tiny_data: Dataset, 
 
 
 def test_an_empty_list_excludes_nothing(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
-    empty, told = _csv(tmp_path / "empty.csv", torch.empty(0, 2)), _Told()
+    empty, told = csv_of(tmp_path / "empty.csv", torch.empty(0, 2)), _Told()
     one = train(changed(tiny_config, {"pairs.exclude": empty}), tmp_path / "one", told, tiny_data)
     assert f"Excluded pairs: {empty} lists none, so nothing is excluded." in told.said
     assert torch.equal(_weights(one), _weights(train(tiny_config, tmp_path / "plain", dataset=tiny_data)))
@@ -355,7 +318,7 @@ def test_another_file_is_another_run(tiny_config: RunConfig, tiny_data: Dataset,
         train(config, tmp_path / "run", _Told(crash_after=3), tiny_data)
     with pytest.raises(ConfigError, match=r"pairs\.exclude is .*pairs\.csv'\) there, None here"):
         train(changed(config, {"pairs.exclude": None}), tmp_path / "run", dataset=tiny_data)
-    _csv(file, _some_pairs()[:-1])
+    csv_of(file, some_pairs()[:-1])
     with pytest.raises(ConfigError, match=r"other settings \(pairs\.exclude lists other pairs there\); name another"):
         train(config, tmp_path / "run", dataset=tiny_data)
     train(config, tmp_path / "run", dataset=tiny_data, overwrite=True)
@@ -363,7 +326,7 @@ def test_another_file_is_another_run(tiny_config: RunConfig, tiny_data: Dataset,
 
 def test_an_image_without_negatives_is_explained(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     everyone = torch.tensor([[7, other] for other in range(IMAGES) if other != 7])
-    config = changed(tiny_config, {"pairs.exclude": _csv(tmp_path / "pairs.csv", everyone)})
+    config = changed(tiny_config, {"pairs.exclude": csv_of(tmp_path / "pairs.csv", everyone)})
     with pytest.raises(ConfigError, match=r"pairs\.exclude: at step \d an image is left no negative.*raise batch_size"):
         train(config, tmp_path / "run", dataset=tiny_data)
     assert not (tmp_path / "run").exists()
@@ -391,116 +354,3 @@ def test_every_loss_that_repels_takes_them(
     name: str, tiny_config: RunConfig, tiny_data: Dataset, file: Path, tmp_path: Path
 ) -> None:
     check_fits(changed(tiny_config, {"pairs.exclude": file, "loss": name}), tiny_data)
-
-
-# Files
-
-
-def test_formats_agree(tmp_path: Path) -> None:
-    pairs = _some_pairs()
-    a, b = pairs.int().numpy().T
-    table = pyarrow.table({"score": np.zeros(len(pairs)), "b": b, "note": ["x"] * len(pairs), "a": a})
-    parquet.write_table(table, tmp_path / "pairs.parquet")
-    files = [_csv(tmp_path / "pairs.csv", pairs), _csv(tmp_path / "scored.csv", pairs, "a,b,score")]
-    swapped = tmp_path / "swapped.csv"
-    lines = ["b, a ,note", *(f'{b}, {a},"x,y"' for a, b in pairs.tolist()), ""]
-    swapped.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8-sig", newline="")
-    for file in (*files, swapped, tmp_path / "pairs.parquet"):
-        assert torch.equal(read_pairs(file, IMAGES), pairs)
-
-
-def test_rows_count_the_images_before_some_are_left_out(tmp_path: Path) -> None:
-    whole = load(DataConfig(name="digits"))
-    for changes in ({"limit": 300}, {"imbalance": "linear"}, {"imbalance": "linear", "limit": 300, "size": 6}):
-        some = load(DataConfig(name="digits", **changes))  # type: ignore[arg-type]
-        assert some.places.count == len(whole.train_images)
-        if "size" not in changes:
-            assert torch.equal(whole.train_images[some.places.rows], some.train_images)
-        assert some.train_labels is not None
-        assert whole.train_labels is not None
-        assert torch.equal(whole.train_labels[some.places.rows], some.train_labels)
-        pairs = _some_pairs(4000, len(whole.train_images))
-        read = read_exclusions(_csv(tmp_path / "pairs.csv", pairs), some)
-        mask = read.exclusions.mask(torch.arange(len(some.train_images)), torch.arange(len(some.train_images)))
-        assert mask is not None
-        assert torch.equal(mask.forbidden(), _dense(pairs, some.places.rows, some.places.rows))
-        assert str(read).startswith(f"Excluded pairs: {len(read.exclusions):,} of {read.listed:,}; the others have")
-
-
-def test_the_index_of_an_embedding_is_such_a_row(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
-    run = train(changed(tiny_config, {"steps": 1}), tmp_path / "run", dataset=tiny_data)
-    some = tiny_data.limited(10)
-    found = embed_dataset(run, some, [Part.TEST, Part.TRAIN])
-    assert found.index.tolist() == [*range(12), *some.places.rows.tolist()]
-    torch.testing.assert_close(
-        torch.from_numpy(found.features[12:]), run.embed(tiny_data.train_images[found.index[12:]])
-    )
-
-
-def test_what_is_held_out_counts_no_more() -> None:
-    data = from_arrays(np.zeros((20, 8, 8)), np.arange(20) % 2, test_fraction=0.5)
-    assert data.places.count == 10
-
-
-def _parquet(path: Path, **columns: Any) -> Path:
-    parquet.write_table(pyarrow.table(columns), path)
-    return path
-
-
-def _cut(path: Path) -> Path:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    return path
-
-
-def _text(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "missing": (lambda at: at / "no.csv", r"no\.csv does not exist; name a \.csv or \.parquet file"),
-    "a folder": (lambda at: (at / "x.csv").mkdir() or at / "x.csv", r"x\.csv is a folder"),  # type: ignore[func-returns-value]
-    "suffix": (lambda at: _text(at / "x.txt", "a,b\n"), r"x\.txt ends in '\.txt'; \.csv and \.parquet are read"),
-    "nothing": (lambda at: _text(at / "x.csv", ""), r"x\.csv has no one column 'a'; its header is nothing"),
-    "columns": (lambda at: _text(at / "x.csv", "i,j\n1,2\n"), r"no one column 'a'; its header is 'i', 'j'"),
-    "a twice": (lambda at: _text(at / "x.csv", "a,b,a\n1,2,3\n"), r"no one column 'a'; its header is 'a', 'b', 'a'"),
-    "no header": (lambda at: _text(at / "x.csv", "1,2\n3,4\n"), r"no one column 'a'; its header is '1', '2'"),
-    "short line": (lambda at: _text(at / "x.csv", "a,b\n1,2\n3\n"), r"x\.csv, line 3: 1 values for 2 columns"),
-    "fraction": (lambda at: _text(at / "x.csv", "a,b\n1,2.5\n"), r"line 2: '2\.5' is no whole number"),
-    "words": (lambda at: _text(at / "x.csv", "a,b\n1,2\ncat,dog\n"), r"line 3: 'cat' is no whole number"),
-    "huge": (lambda at: _text(at / "x.csv", f"a,b\n1,{10**30}\n"), r"line 2: 10{30} is no row of anything"),
-    "open quote": (lambda at: _text(at / "x.csv", 'a,b\n1,"2\n'), r"x\.csv is no text of commas and lines"),
-    "bytes": (lambda at: _cut(_parquet(at / "x.parquet", a=[1], b=[2])).rename(at / "x.csv"), r"x\.csv (is|has) no"),
-    "too large": (lambda at: _text(at / "x.csv", "a,b\n1,2\n3,48\n"), r"pair 2: a 3, b 48; the training images are 0 to 47"),
-    "negative": (lambda at: _text(at / "x.csv", "a,b\n-1,2\n"), r"pair 1: a -1, b 2; the training images are 0 to 47"),
-    "with itself": (lambda at: _text(at / "x.csv", "a,b\n5,5\n"), r"pair 1: a 5, b 5; an image never repels itself"),
-    "cut parquet": (lambda at: _cut(_parquet(at / "x.parquet", a=[1], b=[2])), r"x\.parquet is no whole \.parquet file"),
-    "no parquet": (lambda at: _text(at / "x.parquet", "a,b\n"), r"x\.parquet is no whole \.parquet file"),
-    "parquet's columns": (lambda at: _parquet(at / "x.parquet", a=[1], c=[2]), r"no one column 'b'; its header is 'a', 'c'"),
-    "parquet's kind": (lambda at: _parquet(at / "x.parquet", a=[1], b=[2.0]), r"column 'b' is of double, no whole"),
-    "parquet's gaps": (lambda at: _parquet(at / "x.parquet", a=[1, None], b=[2, 3]), r"column 'a' has 1 empty places"),
-    "parquet's range": (lambda at: _parquet(at / "x.parquet", a=[1], b=[48]), r"pair 1: a 1, b 48; the training"),
-    "parquet's size": (
-        lambda at: _parquet(at / "x.parquet", a=[1], b=pyarrow.array([2**63], pyarrow.uint64())),
-        r"x\.parquet is no whole \.parquet file",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_file_is_one_message_and_nothing_written(
-    case: str, tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path
-) -> None:
-    make, message = BROKEN[case]
-    config = changed(tiny_config, {"pairs.exclude": make(tmp_path)})
-    with pytest.raises((ConfigError, DataError), match=rf"pairs\.exclude: .*{message}") as caught:
-        train(config, tmp_path / "run", dataset=tiny_data)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run").exists()
-
-
-def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = _parquet(tmp_path / "x.parquet", a=[1], b=[2])
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ConfigError, match=r"needs pyarrow\.parquet.*pip install 'couplings\[parquet\]'"):
-        read_pairs(path, 5)
