@@ -92,11 +92,12 @@ def free_embeddings(
     Example:
         >>> from couplings import GCAINCE
         >>> from couplings.theory.alignment import free_embeddings
-        >>> run = free_embeddings(GCAINCE(0.5, sweeps=1), n=3, d=2, seed=0)
+        >>> run = free_embeddings(GCAINCE(0.5, sweeps=1), n=3, d=2, seed=0, steps=60)
         >>> round(run.final.alignment, 2), len(run.records)
-        (0.0, 16)
+        (0.0, 7)
     """
-    _sizes(n, d, steps, every)
+    _sizes(n=n, d=d)
+    _sizes(1, steps=steps, every=every)
     checks.finite_positive("learning_rate", learning_rate)
     generator = torch.Generator().manual_seed(seed)
     z = normalize(torch.randn(2, n, d, generator=generator, dtype=F64), dim=2).requires_grad_()
@@ -115,8 +116,8 @@ def free_embeddings(
     return FreeEmbeddings(z.detach(), tuple(records))
 
 
-def _sizes(n: int, d: int, steps: int, every: int) -> None:
-    for name, value, least in (("n", n, 2), ("d", d, 2), ("steps", steps, 1), ("every", every, 1)):
+def _sizes(least: int = 2, **sizes: int) -> None:
+    for name, value in sizes.items():
         checks.count(name, value)
         checks.require(value >= least, f"{name} must be >= {least}, got {value}")
 
@@ -140,6 +141,7 @@ def teacher_target(n: int, d: int, temperature: float, noise: float, seed: int) 
         seed: of the points.
 
     Raises:
+        InvalidInput: sizes out of range, negative noise.
         NotConverged: a temperature so low that 5000 sweeps do not balance the plan.
 
     Example:
@@ -147,6 +149,8 @@ def teacher_target(n: int, d: int, temperature: float, noise: float, seed: int) 
         >>> round(teacher_target(4, 8, 0.3, 0.2, seed=0).sum().item(), 6)
         1.0
     """
+    _sizes(n=n, d=d)
+    checks.finite_nonnegative("noise", noise)
     generator = torch.Generator().manual_seed(seed)
     centre = normalize(torch.randn(n, d, generator=generator, dtype=F64), dim=1).repeat(2, 1)
     views = normalize(centre + noise * torch.randn(2 * n, d, generator=generator, dtype=F64), dim=1)
@@ -163,8 +167,7 @@ def aligned_simplex(n: int) -> Tensor:
         >>> round((aligned_simplex(3)[0, 0] @ aligned_simplex(3)[1, 1]).item(), 6)
         -0.5
     """
-    checks.count("n", n)
-    checks.require(n >= 2, f"n must be >= 2, got {n}")
+    _sizes(n=n)
     corners = normalize(torch.eye(n, dtype=F64) - 1 / n, dim=1)
     return torch.stack([corners, corners])
 
@@ -184,7 +187,7 @@ def simplex_loss(n: int, temperature: float) -> float:
         0.348472
     """
     checks.temperature(temperature)
-    checks.require(n >= 2, f"n must be >= 2, got {n}")
+    _sizes(n=n)
     return math.log1p(2 * (n - 1) * math.exp(-n / (n - 1) / temperature))
 
 
@@ -196,6 +199,6 @@ def simplex_uniformity(n: int) -> float:
         >>> round(simplex_uniformity(8), 5)
         -2.57282
     """
-    checks.require(n >= 2, f"n must be >= 2, got {n}")
+    _sizes(n=n)
     equal = 1 / (2 * n - 1)
     return math.log(equal + (1 - equal) * math.exp(-4 * n / (n - 1)))

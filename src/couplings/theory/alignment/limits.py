@@ -59,6 +59,8 @@ def released_rince(positive: Tensor, total: Tensor, q: float, lam: float, n: int
         >>> released_rince(torch.tensor([2.0]), torch.tensor([10.0]), q=1.0, lam=0.5, n=4).item()
         4.5
     """
+    checks.count("n", n)
+    checks.require(n >= 1, f"n must be >= 1, got {n}")
     return rince(positive / n, total, q, lam)
 
 

@@ -198,11 +198,10 @@ def draw_bound(
     left.set_title("One start: every number of sweeps ends at the bound")
     left.legend(frameon=False)
     for points, colour, name in ((far, VERMILION, "random views"), (near, BLUE, "views near the aligned simplex")):
-        right.loglog(*zip(*points, strict=True), "o", color=colour, markersize=3.5, alpha=0.7, label=name)
-    ends = [f(value for point in (*far, *near) for value in point) for f in (min, max)]
-    right.plot(ends, ends, color=QUIET, linewidth=1, linestyle=":")
-    right.set(xlabel="loss − bound without a sweep, nats", ylabel="loss − bound with 10 sweeps, nats")
-    right.set_title("Elsewhere: lower with sweeps, above the bound")
+        gained = [(before, before - after) for before, after in points]
+        right.loglog(*zip(*gained, strict=True), "o", color=colour, markersize=3.5, alpha=0.7, label=name)
+    right.set(xlabel="loss − bound without a sweep, nats", ylabel="lower with 10 sweeps by, nats")
+    right.set_title("Elsewhere: what 10 sweeps take off the loss")
     right.legend(frameon=False)
     for axes in (left, right):
         grid(axes, "both")

@@ -21,6 +21,8 @@ Power = Callable[[Tensor, Tensor, float, float], Tensor]
 Unbalanced = Callable[..., Tensor]
 
 LAM = 0.3
+PRICES = tuple(10 ** (k / 2) for k in range(-8, 5))
+"""Of row and of column mass, rising."""
 
 
 def rince_limits(power: Power = rince) -> Finding:
@@ -89,7 +91,7 @@ def _curves(power: Power, positive: Tensor, total: Tensor) -> dict[str, Any]:
     }
 
 
-def unbalanced_limits(solve: Unbalanced = unbalanced) -> Finding:
+def unbalanced_limits(solve: Unbalanced = unbalanced, rhos: Sequence[float] = PRICES) -> Finding:
     """Both ends, another solver for both references, a closed form, and the loss."""
     scores, eps = random(0, N, N) / 2, 0.5
     kernel = couple(Scores.given(scores, temperature=eps), Free(), Free(), sweeps=0).plan()
@@ -98,7 +100,6 @@ def unbalanced_limits(solve: Unbalanced = unbalanced) -> Finding:
     views = noisy_views(0)
     cheap, dear = (_gca_uot(views, price) for price in (1e-9, 1e9))
     infonce, gca_ince = float(InfoNCE(TEMPERATURE)(*views)), float(GCAINCE(TEMPERATURE, sweeps=7)(*views))
-    rhos = [10 ** (k / 2) for k in range(-8, 5)]
     plans = [solve(scores, eps, (rho, rho)) for rho in rhos]
     from_kernel = [float((plan - kernel).abs().sum()) for plan in plans]
     from_balanced = [float((plan - firm).abs().sum()) for plan in plans]
@@ -143,9 +144,10 @@ def unbalanced_limits(solve: Unbalanced = unbalanced) -> Finding:
         "Left, the mass of a 16 x 16 plan over rho, for both references of the regulariser. Right, its L1 distance "
         "from the kernel, from the balanced plan and from the marginals: proportional to rho, and to 1 / rho.",
     )
+    middle = len(rhos) // 2
     remark = (
-        f"The counting reference pulls each entry toward one: at rho = {rhos[7]:.2g} the plan carries mass "
-        f"{counting[7]:.3g}, so that a published setting of rho does not mean the same here."
+        f"The counting reference pulls each entry toward one: at rho = {rhos[middle]:.2g} the plan carries mass "
+        f"{counting[middle]:.3g}, so that a published setting of rho does not mean the same here."
     )
     return Finding(checks, picture, (remark,))
 
