@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from couplings import __version__
 from couplings.cli.compare import compare
 from couplings.cli.export import embed, export
+from couplings.cli.inspect import inspect
 from couplings.cli.options import Whole
 from couplings.cli.runs import runs
 from couplings.cli.theory import theory
@@ -33,6 +34,7 @@ app.command(compare)
 app.command(runs)
 app.command(export)
 app.command(embed)
+app.command(inspect)
 app.command(theory)
 
 

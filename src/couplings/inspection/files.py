@@ -27,13 +27,13 @@ _NAMED = 1000
 
 
 def numbers(found: Inspection) -> dict[str, Any]:
-    """The findings for programs; rows are named by their number, from 0.
+    """The findings for programs; rows are named by their number, from 0: in the file, or in the run's training images.
 
     Keys: ``duplicates``, lists of two rows and a score (:class:`couplings.diagnostics.Duplicates`), all of them;
     ``false_negative_candidates``, lists of two rows and their cosine; ``failing_positives``, rows, the worst first;
     ``hubs``, rows, the heaviest first; ``collapsed_dimensions``, coordinates; ``summary``, the advice and all figures.
     """
-    candidates, flagged = found.candidates, found.failing_positives
+    candidates, flagged, named = found.candidates, found.failing_positives, found.subject.named
     return {
         "couplings": __version__,
         "name": found.subject.name,
@@ -41,12 +41,12 @@ def numbers(found: Inspection) -> dict[str, Any]:
         "rows": len(found.subject),
         "dimensions": found.subject.embeddings.shape[1],
         "summary": _summary(found),
-        "duplicates": _scored(found.duplicates.pairs, found.duplicates.score),
-        "false_negative_candidates": _scored(candidates.pairs[:_NAMED], candidates.similarity[:_NAMED]),
+        "duplicates": _scored(named(found.duplicates.pairs), found.duplicates.score),
+        "false_negative_candidates": _scored(named(candidates.pairs[:_NAMED]), candidates.similarity[:_NAMED]),
         "false_negative_pushes": _rounded(candidates.push[:_NAMED]),
-        "failing_positives": flagged.tolist(),
+        "failing_positives": named(flagged).tolist(),
         "failing_positive_ranks": _rounded(found.survey.positive_rank[flagged]),
-        "hubs": found.hubs.tolist(),
+        "hubs": named(found.hubs).tolist(),
         "hub_masses": _rounded(found.survey.mass[found.hubs]),
         "collapsed_dimensions": found.space.collapsed_dimensions.tolist(),
         "spectrum": _rounded(found.space.spectrum),
@@ -56,7 +56,7 @@ def numbers(found: Inspection) -> dict[str, Any]:
         },
         "gallery": [
             {
-                "pair": list(one.pair),
+                "pair": named(torch.tensor(one.pair)).tolist(),
                 "kind": one.kind.value,
                 "similarity": _number(one.similarity),
                 "push": _number(one.push),
@@ -148,10 +148,13 @@ def _duplicates(found: Inspection) -> Columns:
 
 def _ends(found: Inspection, pairs: Tensor, score: Tensor) -> dict[str, Sequence[Any]]:
     """Who the pairs are."""
-    subject, (first, second) = found.subject, pairs.T.tolist()
+    subject = found.subject
+    first, second = subject.named(pairs).T.tolist()
     columns: dict[str, Sequence[Any]] = {"a": first, "b": second, "score": _rounded(score)}
     if subject.ids is not None:
-        columns |= {f"id_{end}": [subject.ids[row] for row in columns[end]] for end in ("a", "b")}
+        columns |= {
+            f"id_{end}": [subject.ids[row] for row in rows] for end, rows in zip("ab", pairs.T.tolist(), strict=True)
+        }
     same = subject.same_label(pairs)
     if same is not None:
         columns["same_label"] = same.tolist()
@@ -162,7 +165,7 @@ def _rows(found: Inspection) -> Columns:
     """Columns that a map colours by; `text` and the places are named as Embedding Atlas asks for."""
     subject, places = found.subject, found.projection.places
     rows = range(len(subject))
-    columns: dict[str, Sequence[Any]] = {"row": list(rows)}
+    columns: dict[str, Sequence[Any]] = {"row": subject.named(torch.arange(len(subject))).tolist()}
     if subject.ids is not None:
         columns["id"] = subject.ids
     if subject.texts is not None:
@@ -179,7 +182,7 @@ def _rows(found: Inspection) -> Columns:
         "suspicion": _rounded(found.suspicion),
         "effective_negatives": _rounded(found.survey.effective_negatives),
         "positive_rank": _rounded(found.survey.positive_rank),
-        "nearest": found.neighbours.index[:, 0].tolist(),
+        "nearest": subject.named(found.neighbours.index[:, 0]).tolist(),
         "nearest_similarity": _rounded(found.neighbours.similarity[:, 0]),
         "duplicate": twins.tolist(),
     }

@@ -29,6 +29,7 @@ class Subject:
         labels: int64 (n,), numbers of `classes`; -1 where there is none. None without labels.
         classes: names of the labels.
         groups: int64 (n,), equal for rows of one sample, which never repel each other.
+        numbers: int64 (n,), the rows' numbers in the training data that they are a part of; None where they are all.
         ids: what the user calls the rows.
         texts: of the rows.
         pictures: of the rows.
@@ -44,6 +45,7 @@ class Subject:
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     groups: Tensor | None = None
+    numbers: Tensor | None = None
     ids: tuple[str, ...] | None = None
     texts: tuple[str, ...] | None = None
     pictures: Pictures | None = None
@@ -57,7 +59,7 @@ class Subject:
         if self.positives is not None:
             checks.same_shape(["embeddings", "positives"], [self.embeddings, self.positives])
             checks.rows_usable("positives", self.positives, zero=False)
-        for name, ids in (("labels", self.labels), ("groups", self.groups)):
+        for name, ids in (("labels", self.labels), ("groups", self.groups), ("numbers", self.numbers)):
             if ids is not None:
                 checks.ids(name, ids, n)
         for name, words in (("ids", self.ids), ("texts", self.texts)):
@@ -74,9 +76,13 @@ class Subject:
             return ""
         return self.classes[number] if number < len(self.classes) else str(number)
 
+    def named(self, rows: Tensor) -> Tensor:
+        """The numbers by which files and training know rows."""
+        return rows if self.numbers is None else self.numbers[rows]
+
     def id_of(self, row: int) -> str:
         """What the user calls a row; its number where nothing else is known."""
-        return str(row) if self.ids is None else self.ids[row]
+        return str(int(self.named(torch.tensor(row)))) if self.ids is None else self.ids[row]
 
     def same_label(self, pairs: Tensor) -> Tensor | None:
         """Whether the rows of each pair (p, 2) share a label; None without labels."""

@@ -14,15 +14,16 @@ from torch import Tensor
 from couplings.train.data import Dataset, from_arrays, held_out
 from couplings.train.errors import DataError
 
-__all__ = ["read_folder"]
+__all__ = ["Found", "read_folder", "read_images"]
 
 
-class _Found(NamedTuple):
-    """Images ``(n, c, h, w)``, and the names of the folders that they lie in where there are any."""
+class Found(NamedTuple):
+    """Images ``(n, c, h, w)``, the names of the folders that they lie in where there are any, and their files."""
 
     images: Tensor
     classes: list[str] | None
     domains: list[str] | None
+    paths: list[Path]
 
 
 def read_folder(folder: Path, size: int | None, test_fraction: float, domains: bool) -> Dataset:
@@ -37,7 +38,7 @@ def read_folder(folder: Path, size: int | None, test_fraction: float, domains: b
     Raises:
         DataError: no images, another layout, a file that cannot be read, or several sizes and no ``size``.
     """
-    read = partial(_read, size=size, domains=domains)
+    read = partial(read_images, size=size, domains=domains)
     parts = [folder / "train", folder / "test"]
     if not all(part.is_dir() for part in parts):
         found = read(folder)
@@ -55,7 +56,17 @@ def read_folder(folder: Path, size: int | None, test_fraction: float, domains: b
     )
 
 
-def _read(folder: Path, size: int | None, domains: bool) -> _Found:
+def read_images(folder: Path, size: int | None, domains: bool = False) -> Found:
+    """All images below a folder, in the order of their paths.
+
+    Args:
+        folder: holds ``CLASS/image``, or with ``domains`` ``DOMAIN/CLASS/image``, or images and no folders.
+        size: resize the shorter side to it and keep the centre; None wants images of one size.
+        domains: the first level of folders are domains.
+
+    Raises:
+        DataError: no images, another layout, a file that cannot be read, or several sizes and no ``size``.
+    """
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
@@ -72,7 +83,7 @@ def _read(folder: Path, size: int | None, domains: bool) -> _Found:
     with ThreadPoolExecutor() as pool:
         images = _stack(list(pool.map(partial(_read_image, size=size), paths)), paths)
     classes = None if flat else [parts[1 if domains else 0] for parts in inside]
-    return _Found(images, classes, [parts[0] for parts in inside] if domains else None)
+    return Found(images, classes, [parts[0] for parts in inside] if domains else None, paths)
 
 
 def _read_image(path: Path, size: int | None) -> Tensor:

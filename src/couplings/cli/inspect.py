@@ -1,0 +1,96 @@
+"""`couplings inspect`: its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from couplings import __version__
+from couplings.cli.options import Whole
+from couplings.display import say
+
+Switch = Annotated[bool, Parameter(negative=())]
+Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
+
+
+class SpaceName(Enum):
+    """Which vectors of a run's network."""
+
+    PROJECTIONS = "projections"
+    FEATURES = "features"
+
+
+class MapName(Enum):
+    """How rows are laid out in two dimensions."""
+
+    PCA = "pca"
+    UMAP = "umap"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions:
+    """Options of `couplings inspect`.
+
+    Attributes:
+        loss: The loss in question, as hcl-ot or hcl-ot:reg=0.3 [default: a run's own, else infonce].
+        beside: Losses whose push is shown beside it [default: infonce, hcl, hcl-ot, gca-ince, cacr].
+        batch_size: Samples a batch, as in training: what a loss does depends on it [default: a run's own, else 256].
+        rounds: Batches that each sample is in.
+        pairs: Pairs to name as possible false negatives [default: as many as samples].
+        map: The layout in two dimensions: pca at once, umap with umap-learn in minutes.
+        space: Of a run: projections, where the loss acts, or features, what is kept [default: projections].
+        encoder: For a folder of images: the folder of a run or of an export.
+        size: For a folder of images: bring them to that many pixels [default: a run's own].
+        data_folder: For a run: where its images are now.
+        embeddings: The array or column of the embeddings (n, d) [default: embeddings, features, z, ...].
+        positives: That of another view of each row, (n, d).
+        labels: That of the labels, numbers or words.
+        groups: That of equal numbers or words for rows of one sample, which never repel each other.
+        ids: That of what the rows are called.
+        texts: That of the rows' texts.
+        thumbnails: That of small pictures, uint8 (n, h, w) or (n, h, w, 3); npz only.
+        seed: Of the batches.
+        atlas: Open the table of rows in Embedding Atlas afterwards; pip install embedding-atlas.
+    """
+
+    loss: str | None = None
+    beside: Words = None
+    batch_size: Whole | None = None
+    rounds: Whole = 4
+    pairs: Whole | None = None
+    map: MapName = MapName.PCA
+    space: SpaceName | None = None
+    encoder: Path | None = None
+    size: Whole | None = None
+    data_folder: Path | None = None
+    embeddings: str | None = None
+    positives: str | None = None
+    labels: str | None = None
+    groups: str | None = None
+    ids: str | None = None
+    texts: str | None = None
+    thumbnails: str | None = None
+    seed: Whole = 0
+    atlas: Switch = False
+
+
+_DEFAULTS = InspectOptions()
+
+
+def inspect(source: Path, *, output: Path = Path("runs/inspect"), options: InspectOptions = _DEFAULTS) -> None:
+    """See what drives learning: duplicates, false negatives, hubs, failing positives, collapse; one HTML page.
+
+    Args:
+        source: FILE.npz or FILE.parquet of embeddings, the folder of a run, or a folder of images with --encoder.
+        output: Folder of the page, the numbers and the tables; files of an earlier inspection are replaced.
+        options: See there.
+    """
+    say(f"couplings {__version__}: inspecting {source}.")
+    from couplings.cli.inspecting import inspect_command
+
+    inspect_command(source, output, options)

@@ -1,0 +1,176 @@
+"""What `couplings inspect` does, once its words are understood, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+
+from couplings.cli.inspect import InspectOptions
+from couplings.cli.settings import of_word
+from couplings.compare.variants import Variant, losses_named
+from couplings.display import Bar, bar, console, duration, say
+from couplings.files import write_bytes
+from couplings.inspection import Inspection, Level, Plane, Settings, Subject, advice, inspect
+from couplings.inspection.arrays import Keys, read_arrays
+from couplings.inspection.files import DUPLICATES, PAIRS, ROWS, write_tables
+from couplings.inspection.page import page
+from couplings.inspection.runs import Where, folder_subject, is_run, run_subject
+from couplings.losses import Loss
+from couplings.train.config import LossConfig, with_overrides
+from couplings.train.errors import ConfigError
+from couplings.train.run import Run
+
+_PAGE = "inspection.html"
+_USUAL, _BATCH = "infonce", 256
+_BESIDE = ("infonce", "hcl", "hcl-ot", "gca-ince", "cacr")
+_ATLAS = "embedding-atlas"
+_WORDS = {Level.FAULT: "[red]fault[/red]", Level.LOOK: "[yellow]look [/yellow]", Level.GOOD: "[green]good [/green]"}
+
+
+def inspect_command(source: Path, output: Path, options: InspectOptions) -> None:
+    """Read, inspect, write, sum up."""
+    _check_options(source, options)
+    if options.atlas and shutil.which(_ATLAS) is None:
+        raise ConfigError(f"--atlas: {_ATLAS} is not installed; pip install {_ATLAS}, or leave --atlas out")
+    run = Run.load(source) if is_run(source) else None
+    losses = _losses(options, run)
+    with _Stages() as stages:
+        subject = _subject(source, run, options, stages)
+        say(_described(subject))
+        found = inspect(subject, losses, _settings(options, run), stages.update)
+    # All is computed before the folder is made.
+    whole = page(found)
+    output.mkdir(parents=True, exist_ok=True)
+    write_bytes(output / _PAGE, whole)
+    written = [output / _PAGE, *write_tables(found, output)]
+    _close(found, written, run)
+    if options.atlas:
+        _open_atlas(output, subject)
+
+
+def _check_options(source: Path, options: InspectOptions) -> None:
+    """No option is ignored."""
+    keys = [field.name for field in fields(Keys)]
+    wrong: dict[str, list[str]] = {"a file of arrays": ["encoder", "size", "data_folder", "space"]}
+    kind = "a file of arrays"
+    if source.is_dir():
+        kind = "a run" if is_run(source) else "a folder of images"
+        wrong = {"a run": [*keys, "encoder", "size"], "a folder of images": [*keys, "data_folder", "space"]}
+    for name in wrong[kind]:
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')}: {source} is {kind}, which has no use for it; leave it out")
+    if kind == "a folder of images" and options.encoder is None:
+        raise ConfigError(f"{source} is no run; if it holds images, name what embeds them with --encoder RUN")
+
+
+def _subject(source: Path, run: Run | None, options: InspectOptions, stages: _Stages) -> Subject:
+    if run is not None:
+        moved = {} if options.data_folder is None else {"data.folder": options.data_folder}
+        images = with_overrides(run.config, moved).data
+        where = Where.PROJECTIONS if options.space is None else Where(options.space.value)
+        return run_subject(run, where, images, lambda share: stages.update("embedding", share))
+    if source.is_dir():
+        assert options.encoder is not None
+        return folder_subject(source, options.encoder, options.size, lambda share: stages.update("embedding", share))
+    return read_arrays(source, Keys(**{field.name: getattr(options, field.name) for field in fields(Keys)}))
+
+
+def _described(subject: Subject) -> str:
+    n, dimension = subject.embeddings.shape
+    known = {
+        "positives": subject.positives,
+        f"{len(subject.classes)} classes": subject.labels,
+        "texts": subject.texts,
+        "pictures": subject.pictures,
+    }
+    have = [name for name, value in known.items() if value is not None]
+    return f"{subject.name}: {n:,} embeddings of {dimension} dimensions" + (
+        f", with {', '.join(have)}." if have else "."
+    )
+
+
+def _settings(options: InspectOptions, run: Run | None) -> Settings:
+    usual = _BATCH if run is None else run.config.batch_size
+    return Settings(
+        batch_size=options.batch_size if options.batch_size is not None else usual,
+        rounds=options.rounds,
+        pairs=options.pairs,
+        plane=Plane(options.map.value),
+        seed=options.seed,
+    )
+
+
+def _losses(options: InspectOptions, run: Run | None) -> dict[str, Loss]:
+    """The loss in question first."""
+    own = {run.config.loss.name: run.loss} if run is not None and options.loss is None else {}
+    words = [*([] if own else [options.loss or _USUAL]), *(options.beside if options.beside is not None else _BESIDE)]
+    made = {one.name: _built(one) for one in losses_named(words, _parsed)}
+    return {**own, **{name: loss for name, loss in made.items() if name not in own}}
+
+
+def _built(variant: Variant) -> Loss:
+    params = {change.key.removeprefix("loss."): change.value for change in variant.changes}
+    foreign = [key for key in params if "." in key]
+    if foreign:
+        raise ConfigError(f"--loss {variant.name}: {foreign[0]} is no parameter of a loss; leave it out")
+    try:
+        return LossConfig(name=str(params.pop("name")), params=params).build()
+    except ConfigError as error:
+        raise ConfigError(f"--loss {variant.name}: {error}") from None
+
+
+def _parsed(text: str) -> object:
+    return of_word(f"value={text}").value
+
+
+class _Stages:
+    """A bar a stage."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._bar: Bar | None = None
+        self._stage = ""
+
+    def __enter__(self) -> _Stages:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def update(self, stage: str, share: float) -> None:
+        """Move the bar of a stage; a new stage takes a new one."""
+        if stage != self._stage:
+            self._stack.close()
+            self._stage, self._bar = stage, self._stack.enter_context(bar(1000, stage))
+        if self._bar is not None:
+            self._bar.update(int(1000 * share), "")
+
+
+def _close(found: Inspection, written: list[Path], run: Run | None) -> None:
+    for one in advice(found):
+        console.print(f"{_WORDS[one.level]} ", end="")
+        say(f"{one.finding} {one.remedy}".strip())
+    say(f"Inspected under {found.loss_name} in {duration(found.seconds)}. Written: {', '.join(map(str, written))}.")
+    folder = written[0].parent
+    say(f"Open {written[0]} in a browser.")
+    if run is not None and len(found.candidates.pairs):
+        which = DUPLICATES if len(found.duplicates.pairs) else PAIRS
+        say(f"Train without pairs that it should not push: --exclude-pairs {folder / f'{which}.csv'}")
+    if (folder / f"{ROWS}.parquet").is_file():
+        say(f"Map and filter all rows: {' '.join(_atlas_words(folder, found.subject))} (pip install {_ATLAS})")
+
+
+def _atlas_words(folder: Path, subject: Subject) -> list[str]:
+    words = [_ATLAS, str(folder / f"{ROWS}.parquet"), "--x", "projection_x", "--y", "projection_y"]
+    return words if subject.texts is None else [*words, "--text", "text"]
+
+
+def _open_atlas(folder: Path, subject: Subject) -> None:
+    """Hand the terminal over."""
+    if not (folder / f"{ROWS}.parquet").is_file():
+        raise ConfigError("--atlas reads parquet, which needs pyarrow; pip install 'couplings[parquet]'")
+    words = _atlas_words(folder, subject)
+    os.execvp(words[0], words)
