@@ -87,8 +87,8 @@ MERGING = (
         "When rare classes merge",
         "All classes but the most frequent one share one vector at the optimum when rho_1 a >= (1 - rho_1) b, with a "
         "and b two derivatives of the loss that depend on rho_1, k and s alone. For all shares and k tried it holds "
-        "below a critical scale, which falls with k; for k = 1 that is log((3 rho_1 - 1) / (1 - rho_1)) / 2. Near s = 0 "
-        "the condition is rho_1 >= 1/2.",
+        "below a critical scale, which falls with k; for k = 1 that is log((3 rho_1 - 1) / (1 - rho_1)) / 2. Near "
+        "s = 0 the condition is rho_1 >= 1/2.",
         Paper.NEGATIVES,
         Standing.DERIVED,
         merging,

@@ -180,8 +180,8 @@ SKEWED = (
         "latent-classes/rare-classes",
         "Rare classes merge, more negatives part them",
         "Three classes, prior .85, .1, .05, s = 1: with one or two negatives the optimum gives the rare classes one "
-        "vector; from k = 4 on they part, the further the more negatives. At .97, .02, .01 they stay merged up to "
-        "k = 64, and are apart at s = 5 from k = 1 on.",
+        "vector; four or more part them, the further the more. At .97, .02, .01 they stay merged up to k = 64, and are "
+        "apart at s = 5 from k = 1 on.",
         Paper.NEGATIVES,
         Standing.MEASURED,
         rare_classes,
