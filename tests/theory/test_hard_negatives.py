@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import math
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from couplings.costs import ExpSquaredEuclidean
 from couplings.errors import InvalidInput, NotConverged
 from couplings.rules import Quadratic
+from couplings.theory import hard_negatives
 from couplings.theory.hard_negatives import (
     best_assignment,
     clustered_views,
@@ -29,6 +31,10 @@ from couplings.theory.hard_negatives import (
 )
 
 F64 = torch.float64
+
+
+def test_examples() -> None:
+    assert doctest.testmod(hard_negatives).failed == 0
 
 
 def _views(seed: int = 0, samples: int = 8) -> tuple[Tensor, Tensor]:

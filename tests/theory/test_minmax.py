@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import itertools
 import math
 
@@ -42,6 +44,12 @@ def _uneven(n: int, seed: int = 0) -> Positives:
     joint = torch.rand(n, n, generator=torch.Generator().manual_seed(seed), dtype=F64) ** 3
     joint = joint + joint.T
     return Positives(joint / joint.sum())
+
+
+@pytest.mark.parametrize("module", ["game", "worst", "regularised", "descent"])
+def test_examples(module: str) -> None:
+    tried = doctest.testmod(importlib.import_module(f"couplings.theory.minmax.{module}"))
+    assert (tried.failed, tried.attempted > 0) == (0, True)
 
 
 # Card TA1
