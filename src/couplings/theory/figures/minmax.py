@@ -114,9 +114,9 @@ def draw_descent(
     for (name, runs), color in zip(tracks.items(), (BLUE, VERMILION), strict=True):
         for index, values in enumerate(runs):
             axes[0].plot(
-                np.maximum(values - floor, 1e-12), color=color, linewidth=1.5, label=name if index == 0 else None
+                np.maximum(values - floor, 1e-10), color=color, linewidth=1.5, label=name if index == 0 else None
             )
-    axes[0].set(xlabel="step", ylabel="worst-case E psi - psi(0)", yscale="log", ylim=(1e-12, 10))
+    axes[0].set(xlabel="step", ylabel="worst-case E psi - psi(0)", yscale="log", ylim=(1e-9, 10))
     axes[0].legend(frameon=False)
     for ax, (name, values) in zip(axes[1:], cosines.items(), strict=True):
         image = ax.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
