@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from io import BytesIO
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from couplings import InfoNCE
 from couplings.errors import InvalidInput
@@ -130,6 +132,16 @@ def test_the_answer_is_one_row_a_k_in_order() -> None:
     assert "classes 2 and 3" in found.sentences[0]
     assert "k = 8 all classes have vectors of their own" in found.sentences[1]
     assert len(found.pictures) == 2
+
+
+@pytest.mark.parametrize("ks", [[1], [1, 2, 4], list(range(1, 12))])
+def test_every_answer_can_be_drawn(ks: list[int]) -> None:
+    found = answer([0.5, 0.5], ks)
+    for picture in found.pictures:
+        figure = Figure(figsize=picture.size)
+        picture.draw(figure)
+        figure.savefig(BytesIO(), format="png", dpi=30)
+        assert figure.axes
 
 
 @pytest.mark.parametrize("prior", [[0.7, 0.2, 0.1], [0.7, 0.29, 0.01], [0.7, 0.1, 0.1, 0.06, 0.04]])

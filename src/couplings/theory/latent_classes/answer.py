@@ -20,6 +20,8 @@ from .prior import negatives, probabilities
 
 MOST_GRAMS = 8
 """Grams that are drawn."""
+ABREAST = 4
+"""Of them in a row."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Answer:
     prior: tuple[float, ...]
     scale: float
     rows: tuple[Row, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Picture, Picture]
     sentences: tuple[str, ...]
 
 
@@ -121,27 +123,33 @@ def _row(best: OptimalGram) -> Row:
     )
 
 
-def _pictures(rows: tuple[Row, ...], scale: float) -> tuple[Picture, ...]:
+def _pictures(rows: tuple[Row, ...], scale: float) -> tuple[Picture, Picture]:
+    return _of_grams(rows, scale), _over_k(rows)
+
+
+def _of_grams(rows: tuple[Row, ...], scale: float) -> Picture:
     shown = rows if len(rows) <= MOST_GRAMS else (*rows[: MOST_GRAMS - 1], rows[-1])
     grams = [(f"$k = {row.k}$", row.gram) for row in shown]
+    size = (max(4.6, 2.4 * min(len(grams), ABREAST)), 0.6 + 2.5 * -(-len(grams) // ABREAST))
+    return Picture(
+        partial(draw_grams, grams=grams, abreast=ABREAST),
+        size,
+        "Optimal inner products of class vectors",
+        f"One table for each number of negatives k, at scale {scale:g}; red: alike, blue: opposite.",
+    )
+
+
+def _over_k(rows: tuple[Row, ...]) -> Picture:
     measures = (
         Measure("optimal loss (nats)", [row.loss for row in rows], [row.collisions_alone for row in rows]),
         Measure("margin", [row.margin for row in rows]),
         Measure("cross entropy (nats)", [row.cross_entropy for row in rows]),
     )
-    return (
-        Picture(
-            partial(draw_grams, grams=grams),
-            (max(4.5, 2.3 * len(grams)), 3.2),
-            "Optimal inner products of class vectors",
-            f"One table for each number of negatives k, at scale {scale:g}; red: alike, blue: opposite.",
-        ),
-        Picture(
-            partial(draw_answer, ks=[row.k for row in rows], measures=measures),
-            (11, 3.8),
-            "Loss and classification over the number of negatives",
-            "Dashed: what collisions alone cost, which no representation gets below.",
-        ),
+    return Picture(
+        partial(draw_answer, ks=[row.k for row in rows], measures=measures),
+        (11, 3.8),
+        "Loss and classification over the number of negatives",
+        "Dashed: what collisions alone cost, which no representation gets below.",
     )
 
 
@@ -151,7 +159,7 @@ def _sentences(rows: tuple[Row, ...]) -> tuple[str, ...]:
 
 
 def _on_merging(merged: tuple[tuple[int, ...], ...], rows: list[Row]) -> str:
-    ks = _in_words([row.k for row in rows])
+    ks = _in_words([row.k for row in rows]) if len(rows) < 4 else f"{rows[0].k} to {rows[-1].k}"
     if not merged:
         return f"With k = {ks} all classes have vectors of their own."
     groups = "; ".join(_in_words([member + 1 for member in group]) for group in merged)

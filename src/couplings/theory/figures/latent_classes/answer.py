@@ -20,10 +20,14 @@ class Measure:
     bound: Sequence[float] = ()
 
 
-def draw_grams(figure: Figure, *, grams: Sequence[Labelled]) -> None:
-    """One table of colours for each number of negatives."""
-    for axes, (label, gram) in zip(figure.subplots(1, len(grams), squeeze=False)[0], grams, strict=True):
+def draw_grams(figure: Figure, *, grams: Sequence[Labelled], abreast: int) -> None:
+    """One table of colours for each number of negatives, so many in a row."""
+    rows = -(-len(grams) // abreast)
+    panels = list(figure.subplots(rows, min(len(grams), abreast), squeeze=False).flat)
+    for axes, (label, gram) in zip(panels, grams, strict=False):
         draw_gram(axes, label, gram)
+    for axes in panels[len(grams) :]:
+        axes.set_axis_off()
 
 
 def draw_answer(figure: Figure, *, ks: Sequence[int], measures: Sequence[Measure]) -> None:
@@ -31,10 +35,11 @@ def draw_answer(figure: Figure, *, ks: Sequence[int], measures: Sequence[Measure
     for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         axes.plot(ks, measure.values, "o-", color=BLUE, markersize=5)
         if measure.bound:
-            axes.plot(ks, measure.bound, "--", color=INK, label="collisions alone")
+            axes.plot(ks, measure.bound, "_--", color=INK, label="collisions alone")
             axes.legend(frameon=False)
         axes.set_xscale("log", base=2)
         axes.set_xticks(ks, [str(k) for k in ks])
         axes.minorticks_off()
+        axes.set_ylim(bottom=0)
         axes.set(xlabel="number of negatives $k$", title=measure.label)
         grid(axes, "both")
