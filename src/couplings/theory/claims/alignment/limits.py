@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -91,65 +92,78 @@ def _curves(power: Power, positive: Tensor, total: Tensor) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _Prices:
+    """Masses of plans at rising prices, against both references, and L1 distances of the library's."""
+
+    rhos: Sequence[float]
+    mass: list[float]
+    counting: list[float]
+    from_kernel: list[float]
+    from_balanced: list[float]
+    from_marginals: list[float]
+
+    def picture(self) -> Picture:
+        """Both, over the price."""
+        masses = {"reference a × b (the library's)": self.mass, "counting reference": self.counting}
+        ends = {"kernel": self.from_kernel, "balanced plan": self.from_balanced, "marginals": self.from_marginals}
+        return Picture(
+            partial(draw_prices, rhos=self.rhos, masses=masses, distances=ends),
+            (12, 4.8),
+            "The price of mass leads from the bare kernel to the balanced plan",
+            "Left, the mass of a 16 x 16 plan over rho, for both references of the regulariser. Right, its L1 distance "
+            "from the kernel, from the balanced plan and from the marginals: proportional to rho, and to 1 / rho.",
+        )
+
+    def remark(self) -> str:
+        """What the counting reference means for a setting of rho."""
+        middle = len(self.rhos) // 2
+        return (
+            f"The counting reference pulls each entry toward one: at rho = {self.rhos[middle]:.2g} the plan carries mass "
+            f"{self.counting[middle]:.3g}, so that a published setting of rho does not mean the same here."
+        )
+
+
+def _along(
+    solve: Unbalanced, scores: Tensor, temperature: float, rhos: Sequence[float], kernel: Tensor, firm: Tensor
+) -> _Prices:
+    plans = [solve(scores, temperature, (rho, rho)) for rho in rhos]
+    against_ones = [solve(scores, temperature, (rho, rho), Reference.COUNTING) for rho in rhos]
+    return _Prices(
+        rhos,
+        mass=[float(plan.sum()) for plan in plans],
+        counting=[float(plan.sum()) for plan in against_ones],
+        from_kernel=[float((plan - kernel).abs().sum()) for plan in plans],
+        from_balanced=[float((plan - firm).abs().sum()) for plan in plans],
+        from_marginals=[sum(float((plan.sum(k) - UNIFORM).abs().sum()) for k in (0, 1)) for plan in plans],
+    )
+
+
 def unbalanced_limits(solve: Unbalanced = unbalanced, rhos: Sequence[float] = PRICES) -> Finding:
     """Both ends, another solver for both references, a closed form, and the loss."""
     scores, eps = random(0, N, N) / 2, 0.5
     kernel = couple(Scores.given(scores, temperature=eps), Free(), Free(), sweeps=0).plan()
-    firm, loose = balanced(scores, eps), solve(scores, eps, (1e-9, 1e-9))
-    equal_scores = float(solve(torch.full((4, 4), 0.7, dtype=F64), eps, (0.2, 0.6)).sum())
-    views = noisy_views(0)
+    firm, views = balanced(scores, eps), noisy_views(0)
+    far_from_kernel = _far(solve(scores, eps, (1e-9, 1e-9)), kernel)
+    far_from_firm = _far(solve(scores, eps, (1e9, 1e9)), firm)
+    product, counting = (_from_pot(solve, scores, eps, reference) for reference in Reference)
+    mass = float(solve(torch.full((4, 4), 0.7, dtype=F64), eps, (0.2, 0.6)).sum())
     cheap, dear = (_gca_uot(views, price) for price in (1e-9, 1e9))
     infonce, gca_ince = float(InfoNCE(TEMPERATURE)(*views)), float(GCAINCE(TEMPERATURE, sweeps=7)(*views))
-    plans = [solve(scores, eps, (rho, rho)) for rho in rhos]
-    from_kernel = [float((plan - kernel).abs().sum()) for plan in plans]
-    from_balanced = [float((plan - firm).abs().sum()) for plan in plans]
-    counting = [float(solve(scores, eps, (rho, rho), Reference.COUNTING).sum()) for rho in rhos]
+    seen = _along(solve, scores, eps, rhos, kernel, firm)
+    rising, falling = _log_slope(rhos[:2], seen.from_kernel[:2]), _log_slope(rhos[-2:], seen.from_balanced[-2:])
     checks = (
-        equal(
-            "rho = 1e9: largest distance from the balanced plan", _far(solve(scores, eps, (1e9, 1e9)), firm), 0, 1e-6
-        ),
-        equal("rho = 1e-9: largest distance from the kernel", _far(loose, kernel), 0, 1e-6),
-        equal(
-            "largest distance from POT's plan, reference a x b",
-            _from_pot(solve, scores, eps, Reference.PRODUCT),
-            0,
-            1e-6,
-        ),
-        equal(
-            "largest distance from POT's plan, counting reference",
-            _from_pot(solve, scores, eps, Reference.COUNTING),
-            0,
-            1e-6,
-        ),
-        equal("equal scores 0.7: mass against exp(s / (eps + rho1 + rho2))", equal_scores, math.exp(0.7 / 1.3), 1e-9),
+        equal("rho = 1e9: largest distance from the balanced plan", far_from_firm, 0, 1e-6),
+        equal("rho = 1e-9: largest distance from the kernel", far_from_kernel, 0, 1e-6),
+        equal("largest distance from POT's plan, reference a x b", product, 0, 1e-6),
+        equal("largest distance from POT's plan, counting reference", counting, 0, 1e-6),
+        equal("equal scores 0.7: mass against exp(s / (eps + rho1 + rho2))", mass, math.exp(0.7 / 1.3), 1e-9),
         equal("GCA-UOT without RINCE's term, rho = 1e-9, against InfoNCE", cheap, infonce, 1e-6),
         equal("the same, rho = 1e9, against GCA-INCE", dear, gca_ince, 1e-6),
-        equal(
-            "slope of the distance from the kernel as rho -> 0, log-log", _log_slope(rhos[:2], from_kernel[:2]), 1, 0.02
-        ),
-        equal(
-            "slope of the distance from the balanced plan as rho -> inf",
-            _log_slope(rhos[-2:], from_balanced[-2:]),
-            -1,
-            0.02,
-        ),
+        equal("slope of the distance from the kernel as rho -> 0, log-log", rising, 1, 0.02),
+        equal("slope of the distance from the balanced plan as rho -> inf", falling, -1, 0.03),
     )
-    masses = {"reference a × b (the library's)": [float(plan.sum()) for plan in plans], "counting reference": counting}
-    error = [float((plan.sum(1) - UNIFORM).abs().sum() + (plan.sum(0) - UNIFORM).abs().sum()) for plan in plans]
-    distances = {"kernel": from_kernel, "balanced plan": from_balanced, "marginals": error}
-    picture = Picture(
-        partial(draw_prices, rhos=rhos, masses=masses, distances=distances),
-        (12, 4.8),
-        "The price of mass leads from the bare kernel to the balanced plan",
-        "Left, the mass of a 16 x 16 plan over rho, for both references of the regulariser. Right, its L1 distance "
-        "from the kernel, from the balanced plan and from the marginals: proportional to rho, and to 1 / rho.",
-    )
-    middle = len(rhos) // 2
-    remark = (
-        f"The counting reference pulls each entry toward one: at rho = {rhos[middle]:.2g} the plan carries mass "
-        f"{counting[middle]:.3g}, so that a published setting of rho does not mean the same here."
-    )
-    return Finding(checks, picture, (remark,))
+    return Finding(checks, seen.picture(), (seen.remark(),))
 
 
 def _far(some: Tensor, other: Tensor) -> float:
