@@ -40,6 +40,6 @@ def draw_answer(figure: Figure, *, ks: Sequence[int], measures: Sequence[Measure
         axes.set_xscale("log", base=2)
         axes.set_xticks(ks, [str(k) for k in ks])
         axes.minorticks_off()
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(*measure.values, 1e-3))
         axes.set(xlabel="number of negatives $k$", title=measure.label)
         grid(axes, "both")
