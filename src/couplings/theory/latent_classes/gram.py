@@ -85,7 +85,8 @@ def optimal_gram(
         InvalidInput: an argument outside of these ranges.
         NotConverged: the certified gap is above the tolerance.
 
-    Cost: 30 to 60 Newton steps (250 at scale 300) of C^6 / 24 multiplications: C = 10 takes 0.1 s, C = 30 takes 0.4 s.
+    Cost: 30 to 60 Newton steps (250 at scale 300) of C^6 / 24 multiplications: C = 10
+    takes 0.1 s, C = 30 half a second, C = 60 half a minute.
 
     Source: Awasthi, Dikkala, Kamath, arXiv 2205.01789 (the convex program; restated).
 
