@@ -34,7 +34,6 @@ def _missed(finding: Finding) -> set[str]:
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
-@pytest.mark.filterwarnings("ignore:If reg_type = entropy")
 def test_it_passes_and_is_drawn(claim: Claim) -> None:
     name = claim.name.split("/")[1]
     finding = EXAMINE[name](**QUICK.get(name, {}))
@@ -167,7 +166,6 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:If reg_type = entropy")
 @pytest.mark.parametrize(("name", "wrong", "where"), WRONG, ids=lambda value: str(value)[:40])
 def test_it_fails_with_a_wrong_ingredient(name: str, wrong: dict[str, object], where: str) -> None:
     missed = _missed(EXAMINE[name](**wrong))

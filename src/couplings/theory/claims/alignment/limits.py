@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -119,8 +120,8 @@ class _Prices:
         """What the counting reference means for a setting of rho."""
         middle = len(self.rhos) // 2
         return (
-            f"The counting reference pulls each entry toward one: at rho = {self.rhos[middle]:.2g} the plan carries mass "
-            f"{self.counting[middle]:.3g}, so that a published setting of rho does not mean the same here."
+            f"The counting reference pulls each entry toward one: at rho = {self.rhos[middle]:.2g} the plan carries "
+            f"mass {self.counting[middle]:.3g}, so that a published setting of rho does not mean the same here."
         )
 
 
@@ -185,9 +186,18 @@ def _from_pot(solve: Unbalanced, scores: Tensor, temperature: float, reference: 
     kind = "kl" if reference is Reference.PRODUCT else "entropy"
     uniform, worst = UNIFORM.numpy(), 0.0
     for rho in ((0.2, 0.2), (1.0, 0.3)):
-        theirs = ot.unbalanced.sinkhorn_unbalanced(
-            uniform, uniform, -scores.numpy(), temperature, list(rho), reg_type=kind, stopThr=1e-14, numItermax=20000
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that "entropy" replaces a reference which we do not pass
+            theirs = ot.unbalanced.sinkhorn_unbalanced(
+                uniform,
+                uniform,
+                -scores.numpy(),
+                temperature,
+                list(rho),
+                reg_type=kind,
+                stopThr=1e-14,
+                numItermax=20000,
+            )
         worst = max(worst, _far(solve(scores, temperature, rho, reference), torch.as_tensor(theirs)))
     return worst
 
