@@ -19,6 +19,7 @@ class Group(Enum):
 
     DATA = "Images"
     SETTINGS = "Settings and recipes"
+    PAIRS = "Excluded pairs"
     FOLDER = "Run folders and checkpoints"
     COMMAND = "The command line"
     DEVICE = "Devices and libraries"

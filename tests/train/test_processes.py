@@ -30,6 +30,8 @@ TINY = {
     "precision": "64-true",
     "views.rotation": 10,
 }
+EXCLUDED = Path(__file__).with_name("excluded_digits.csv")
+"""One in seven of all pairs among the 64 images."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "infonce": {},
     "three views": {"views.count": 3, "loss": "hcl"},
@@ -40,6 +42,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "own negatives": {"pairs.negatives": 3, "pairs.positives": "class"},
     "a pool": {"pairs.negatives": 3, "pairs.pool": 7},
     "two passes": {"micro_batch": 4},
+    "excluded pairs": {"pairs.exclude": EXCLUDED, "loss": "hcl"},
+    "excluded keys": {"pairs.exclude": EXCLUDED, "momentum.decay": 0.9, "momentum.queue": 40},
 }
 
 

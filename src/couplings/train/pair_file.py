@@ -97,7 +97,7 @@ def _rows_of(path: Path, lines: Any, header: Sequence[str]) -> list[tuple[int, i
             continue
         try:
             if len(line) != len(header):
-                raise ValueError(f"{len(line)} values for {len(header)} columns")
+                raise ValueError(f"{len(line)} of {len(header)} values")
             found.append((_whole(line[a]), _whole(line[b])))
         except ValueError as error:
             raise DataError(f"{_KEY}: {path}, line {lines.line_num}: {error}; {_REMEDY}") from None
@@ -122,7 +122,7 @@ def _columns(path: Path, names: Sequence[str]) -> tuple[int, int]:
     for column in _COLUMNS:
         if list(names).count(column) != 1:
             came = ", ".join(map(repr, names)) or "nothing"
-            raise DataError(f"{_KEY}: {path} has no one column '{column}'; its header is {came}: {_REMEDY}")
+            raise DataError(f"{_KEY}: {path} needs one column '{column}'; its header is {came}: {_REMEDY}")
     a, b = (list(names).index(column) for column in _COLUMNS)
     return a, b
 
