@@ -14,10 +14,12 @@ import couplings._storage
 import couplings.losses
 from couplings import diagnostics
 
-EXTRAS = ("couplings.train", "couplings.report", "couplings.theory", "couplings.cli", "couplings.compare")
+EXTRAS = tuple(
+    f"couplings.{name}" for name in ("train", "report", "theory", "cli", "compare", "inspection", "html", "benchmarks")
+)
 MODULES = sorted(
     name
-    for package in (couplings, couplings.losses, couplings._storage)
+    for package in (couplings, couplings.diagnostics, couplings.losses, couplings._storage)
     for _, name, _ in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
     if not name.startswith(EXTRAS)
 )
@@ -43,7 +45,7 @@ def test_every_public_name_has_an_example(name: str) -> None:
     assert ">>>" in (inspect.getdoc(getattr(couplings, name)) or "")
 
 
-@pytest.mark.parametrize("name", ["alignment", "uniformity", "effective_rank"])
+@pytest.mark.parametrize("name", sorted(set(diagnostics.__all__) - {"Duplicates", "Figures", "Neighbours", "Survey"}))
 def test_every_diagnostic_has_an_example(name: str) -> None:
     assert ">>>" in (inspect.getdoc(getattr(diagnostics, name)) or "")
 

@@ -135,8 +135,9 @@ def _validate(
 ) -> None:
     checks.require(isinstance(scores, Scores), f"scores must be a Scores, got {type(scores).__name__}")
     for name, side in (("rows", rows), ("cols", cols)):
-        known = isinstance(side, Marginal)
-        checks.require(known, f"{name} must be Fixed(), KL(rho) or Free(), got {side!r}")
+        # The message is made when it is needed: weights are long.
+        if not isinstance(side, Marginal):
+            raise InvalidInput(f"{name} must be Fixed(), KL(rho) or Free(), got {side!r}")
     checks.count("sweeps", sweeps)
     checks.require(isinstance(rule, Rule), f"rule must be Entropic(), Quadratic() or Power(q), got {rule!r}")
     if tol is not None:
