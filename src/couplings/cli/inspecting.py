@@ -6,9 +6,10 @@ import os
 import shutil
 from contextlib import ExitStack
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 
-from couplings.cli.inspect import InspectOptions
+from couplings.cli.inspect import InspectOptions, MapName
 from couplings.cli.settings import of_word
 from couplings.compare.variants import Variant, losses_named
 from couplings.display import Bar, bar, console, duration, say
@@ -33,14 +34,13 @@ _WORDS = {Level.FAULT: "[red]fault[/red]", Level.LOOK: "[yellow]look [/yellow]",
 def inspect_command(source: Path, output: Path, options: InspectOptions) -> None:
     """Read, inspect, write, sum up."""
     _check_options(source, options)
-    if options.atlas and shutil.which(_ATLAS) is None:
-        raise ConfigError(f"--atlas: {_ATLAS} is not installed; pip install {_ATLAS}, or leave --atlas out")
+    _check_installed(options)
     run = Run.load(source) if is_run(source) else None
-    losses = _losses(options, run)
+    losses, settings = _losses(options, run), _settings(options, run)
     with _Stages() as stages:
         subject = _subject(source, run, options, stages)
         say(_described(subject))
-        found = inspect(subject, losses, _settings(options, run), stages.update)
+        found = inspect(subject, losses, settings, stages.update)
     # All is computed before the folder is made.
     whole = page(found)
     output.mkdir(parents=True, exist_ok=True)
@@ -64,6 +64,16 @@ def _check_options(source: Path, options: InspectOptions) -> None:
             raise ConfigError(f"--{name.replace('_', '-')}: {source} is {kind}, which has no use for it; leave it out")
     if kind == "a folder of images" and options.encoder is None:
         raise ConfigError(f"{source} is no run; if it holds images, name what embeds them with --encoder RUN")
+
+
+def _check_installed(options: InspectOptions) -> None:
+    """Minutes of work should not end in a missing library."""
+    if options.atlas and shutil.which(_ATLAS) is None:
+        raise ConfigError(f"--atlas: {_ATLAS} is not installed; pip install {_ATLAS}, or leave --atlas out")
+    if options.atlas and find_spec("pyarrow") is None:
+        raise ConfigError("--atlas: its table needs pyarrow; pip install 'couplings[parquet]', or leave --atlas out")
+    if options.map is MapName.UMAP and find_spec("umap") is None:
+        raise ConfigError("--map umap: umap-learn is not installed; pip install umap-learn, or take --map pca")
 
 
 def _subject(source: Path, run: Run | None, options: InspectOptions, stages: _Stages) -> Subject:
@@ -170,7 +180,5 @@ def _atlas_words(folder: Path, subject: Subject) -> list[str]:
 
 def _open_atlas(folder: Path, subject: Subject) -> None:
     """Hand the terminal over."""
-    if not (folder / f"{ROWS}.parquet").is_file():
-        raise ConfigError("--atlas reads parquet, which needs pyarrow; pip install 'couplings[parquet]'")
     words = _atlas_words(folder, subject)
     os.execvp(words[0], words)

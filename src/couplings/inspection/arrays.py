@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from couplings.errors import UserError, did_you_mean
-from couplings.inspection.subject import Pictures, Subject, numbered
+from couplings.errors import InvalidInput, did_you_mean
+from couplings.inspection.columns import Table, UnreadableFile, read_npz, read_parquet
+from couplings.inspection.subject import Pictures, Subject
 
 __all__ = ["Keys", "UnreadableFile", "pictures_of", "read_arrays"]
-
-
-class UnreadableFile(UserError):
-    """A file that holds no embeddings, or not as it should."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +26,11 @@ class Keys:
     Attributes:
         embeddings: (n, d) numbers. Usually embeddings, features, z, ...
         positives: another view of each row, (n, d).
-        labels: of the rows, numbers or words.
-        groups: equal for rows of one sample, which never repel each other.
+        labels: of the rows, numbers or words; nulls, NaN, empty words and negative whole numbers are no label.
+        groups: equal for rows of one sample, which never repel each other; nulls are in no group.
         ids: what the rows are called.
         texts: of the rows.
-        thumbnails: uint8 (n, h, w) or (n, h, w, 3), npz only.
+        thumbnails: uint8 (n, h, w) or (n, h, w, 3), npz only; arrays of usual names count where they are such.
     """
 
     embeddings: str | None = None
@@ -46,10 +42,10 @@ class Keys:
     thumbnails: str | None = None
 
 
-_USUAL: Mapping[str, Sequence[str]] = {
+_USUAL: dict[str, Sequence[str]] = {
     "embeddings": ("embeddings", "embedding", "features", "feature", "z", "vectors", "vector"),
     "positives": ("positives", "positive", "partners", "embeddings_b", "z_b", "view_b"),
-    "labels": ("labels", "label", "class", "y", "target"),
+    "labels": ("labels", "class", "label", "y", "target"),
     "groups": ("groups", "group", "sample", "sample_id"),
     "ids": ("ids", "id", "name", "path"),
     "texts": ("texts", "text", "caption", "captions"),
@@ -57,148 +53,80 @@ _USUAL: Mapping[str, Sequence[str]] = {
 }
 """Names by which each thing is known, the first that is there counts."""
 
-Columns = Mapping[str, np.ndarray]
+_NPZ, _PARQUET = ".npz", ".parquet"
 
 
 def read_arrays(path: Path, keys: Keys) -> Subject:
     """The embeddings of a file, by its suffix ``.npz`` or ``.parquet`` (which needs pyarrow).
 
     Raises:
-        UnreadableFile: missing, damaged, with pickled objects, without embeddings, or with a wrong shape or type.
-        InvalidInput: NaN, infinity or a zero row in the embeddings.
+        UnreadableFile: missing, damaged, with pickled objects, without embeddings, with a wrong shape or type, with
+            NaN, infinity or a zero row in the embeddings.
         ModuleNotFoundError: parquet without pyarrow.
     """
-    readers: dict[str, Callable[[Path, Keys], Columns]] = {".npz": _npz, ".parquet": _parquet}
-    if path.suffix not in readers:
-        raise UnreadableFile(
-            f"{path} ends in '{path.suffix}'; embeddings come as {' or '.join(readers)}, or name a run"
-        )
     if not path.is_file():
         raise UnreadableFile(f"{path} is missing; look at the path")
-    columns = readers[path.suffix](path, keys)
-    chosen = {field.name: _chosen(columns, field.name, getattr(keys, field.name), path) for field in fields(Keys)}
+    table = _table(path, keys)
+    chosen = {field.name: _chosen(table, field.name, getattr(keys, field.name), path) for field in fields(Keys)}
     if chosen["embeddings"] is None:
-        raise UnreadableFile(
-            f"{path} has no embeddings: it holds {_listed(columns)}; name the one that does with --embeddings"
-        )
-    found = {name: columns[key] for name, key in chosen.items() if key is not None}
-    return _subject(path, found, columns)
+        held = ", ".join(f"{name} {kind}" for name, kind in list(table.kinds.items())[:20]) or "nothing"
+        raise UnreadableFile(f"{path} has no embeddings: it holds {held}; name the one that does with --embeddings")
+    found = {name: table.arrays[key] for name, key in chosen.items() if key is not None}
+    try:
+        return _subject(path, found, table.arrays.get("classes"))
+    except InvalidInput as error:
+        raise UnreadableFile(f"{path}: {error}") from None
 
 
-def _listed(columns: Columns) -> str:
-    return ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in columns.items()) or "nothing"
+def _table(path: Path, keys: Keys) -> Table:
+    if path.suffix.lower() == _NPZ:
+        return read_npz(path)
+    if path.suffix.lower() != _PARQUET:
+        raise UnreadableFile(f"{path} ends in '{path.suffix}'; embeddings come as {_NPZ} or {_PARQUET}, or name a run")
+    if keys.thumbnails is not None:
+        raise UnreadableFile(f"{path}: thumbnails are read from {_NPZ} only; leave --thumbnails out")
+    named = {getattr(keys, field.name) for field in fields(Keys)}
+    return read_parquet(path, {name for what in _USUAL if what != "thumbnails" for name in _USUAL[what]} | named)
 
 
-def _chosen(columns: Columns, what: str, key: str | None, path: Path) -> str | None:
+def _chosen(table: Table, what: str, key: str | None, path: Path) -> str | None:
     if key is None:
-        return next((name for name in _USUAL[what] if name in columns), None)
-    if key not in columns:
-        raise UnreadableFile(f"{path} has no '{key}' (--{what}); {did_you_mean(key, list(columns))}")
+        return next((name for name in _USUAL[what] if name in table.arrays and _fits(what, table.arrays[name])), None)
+    if key not in table.kinds:
+        raise UnreadableFile(f"{path} has no '{key}' (--{what}); {did_you_mean(key, list(table.kinds))}")
     return key
 
 
-def _npz(path: Path, keys: Keys) -> Columns:
-    """All arrays; numpy refuses pickled objects."""
-    columns: dict[str, np.ndarray] = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise UnreadableFile(
-                    f"{path} is a single array, not an .npz file; save it with numpy.savez(embeddings=...)"
-                )
-            for name in file.files:
-                columns[name] = _array(file, name, path)
-    except (BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UnreadableFile(f"{path} is damaged or no .npz file ({error}); write it again") from None
-    return columns
+def _fits(what: str, array: np.ndarray) -> bool:
+    """Images that a network takes are often no pictures to be shown."""
+    return what != "thumbnails" or _is_pictures(array)
 
 
-def _array(file: Any, name: str, path: Path) -> np.ndarray:
-    try:
-        found: np.ndarray = file[name]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        raise UnreadableFile(
-            f"{path}: '{name}' holds pickled Python objects, which are never loaded; save numbers, or strings as "
-            "numpy.array(words, dtype=str)"
-        ) from None
-    return found
-
-
-def _parquet(path: Path, keys: Keys) -> Columns:
-    """The columns that may be of use."""
-    import pyarrow.parquet
-
-    wanted = {name for names in _USUAL.values() for name in names} | {
-        str(getattr(keys, one.name)) for one in fields(Keys)
-    }
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        names = [name for name in file.schema_arrow.names if name in wanted]
-        table = file.read(columns=names)
-    except (pyarrow.ArrowException, OSError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise UnreadableFile(f"{path} is damaged or no parquet file ({first}); write it again") from None
-    if not names:
-        raise UnreadableFile(
-            f"{path} has none of the usual columns; it holds {', '.join(file.schema_arrow.names[:20])}; "
-            "name the one with lists of numbers with --embeddings"
-        )
-    return {name: _column(table.column(name).combine_chunks(), name, path) for name in names}
-
-
-def _column(column: Any, name: str, path: Path) -> np.ndarray:
-    """Lists of one length become a matrix; nulls become -1 in whole numbers and empty words elsewhere."""
-    import pyarrow
-
-    kind = column.type
-    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind):
-        return _lists(column, name, path)
-    if pyarrow.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-    if column.null_count:
-        column = column.fill_null(-1 if pyarrow.types.is_integer(column.type) else "")
-    values = column.to_numpy(zero_copy_only=False)
-    plain: np.ndarray = values.astype(str) if values.dtype == object else values
-    return plain
-
-
-def _lists(column: Any, name: str, path: Path) -> np.ndarray:
-    n = len(column)
-    values = column.flatten()
-    lengths = {len(column[row]) if column[row].is_valid else -1 for row in (0, n - 1)} if n else set()
-    if column.null_count or values.null_count or (n and (len(lengths) > 1 or len(values) != n * next(iter(lengths)))):
-        raise UnreadableFile(
-            f"{path}: the lists of '{name}' differ in length or have holes; every row needs one vector"
-        )
-    array: np.ndarray = values.to_numpy(zero_copy_only=False)
-    return array.reshape(n, -1) if n else array.reshape(0, 0)
-
-
-def _subject(path: Path, found: Columns, columns: Columns) -> Subject:
-    n = len(found["embeddings"])
-    if n == 0:
-        raise UnreadableFile(f"{path} holds no rows; there is nothing to inspect")
-    for name, array in found.items():
-        if array.ndim == 0 or len(array) != n:
-            raise UnreadableFile(f"{path}: {name} has shape {list(array.shape)} for {n} embeddings; one entry a row")
-    labels, classes = _labels(found.get("labels"), columns.get("classes"))
-    positives = found.get("positives")
-    groups = found.get("groups")
+def _subject(path: Path, found: dict[str, np.ndarray], names: np.ndarray | None) -> Subject:
+    _check_lengths(path, found)
+    labels, classes = (None, ()) if "labels" not in found else _labels(found["labels"], names)
     return Subject(
         name=path.name,
         embeddings=_matrix(path, "embeddings", found["embeddings"]),
-        positives=None if positives is None else _matrix(path, "positives", positives),
+        positives=None if "positives" not in found else _matrix(path, "positives", found["positives"]),
         labels=labels,
         classes=classes,
-        groups=None if groups is None else numbered(groups.tolist())[0],
+        groups=None if "groups" not in found else _groups(found["groups"]),
         ids=_words(found.get("ids")),
         texts=_words(found.get("texts")),
         pictures=None if "thumbnails" not in found else pictures_of(_thumbnails(path, found["thumbnails"])),
     )
+
+
+def _check_lengths(path: Path, found: dict[str, np.ndarray]) -> None:
+    n = len(found["embeddings"]) if found["embeddings"].ndim else 1
+    if n == 0:
+        raise UnreadableFile(f"{path} holds no rows; there is nothing to inspect")
+    for name, array in found.items():
+        if name != "embeddings" and (array.ndim == 0 or len(array) != n):
+            raise UnreadableFile(f"{path}: {name} has shape {list(array.shape)} for {n} embeddings; one entry a row")
+        if name in ("labels", "groups", "ids", "texts") and array.ndim > 1:
+            raise UnreadableFile(f"{path}: {name} has shape {list(array.shape)}; one number or word a row is needed")
 
 
 def _matrix(path: Path, name: str, array: np.ndarray) -> Tensor:
@@ -206,36 +134,68 @@ def _matrix(path: Path, name: str, array: np.ndarray) -> Tensor:
         raise UnreadableFile(
             f"{path}: {name} is {array.dtype}{list(array.shape)}; a matrix of numbers (n, d) is needed"
         )
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    # What is too large for single precision becomes infinite, which is refused by its row.
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
 
 
-def _labels(array: np.ndarray | None, names: np.ndarray | None) -> tuple[Tensor | None, tuple[str, ...]]:
+def _labels(array: np.ndarray, names: np.ndarray | None) -> tuple[Tensor, tuple[str, ...]]:
     """Numbers and names; whole numbers with an array of names beside them are taken as they are."""
-    if array is None:
-        return None, ()
-    whole = array.dtype.kind in "iu"
-    if whole and names is not None and names.dtype.kind == "U" and len(names) > int(array.max(initial=-1)):
-        return torch.from_numpy(array.astype(np.int64)), tuple(names.tolist())
-    if whole:
-        known = np.unique(array[array >= 0])
-        place = np.where(array >= 0, np.searchsorted(known, array), -1)
-        return torch.from_numpy(place.astype(np.int64)), tuple(map(str, known.tolist()))
-    return numbered(array.tolist())
+    values = [None if _missing(value) or _negative(value) else value for value in _entries(array)]
+    known = sorted({value for value in values if value is not None})
+    whole = all(isinstance(value, int) for value in known)
+    if (
+        whole
+        and names is not None
+        and names.dtype.kind == "U"
+        and names.ndim == 1
+        and len(names) > max(known, default=-1)
+    ):
+        return torch.tensor([-1 if value is None else value for value in values]), tuple(names.tolist())
+    place = {value: number for number, value in enumerate(known)}
+    return torch.tensor([-1 if value is None else place[value] for value in values]), tuple(map(str, known))
+
+
+def _groups(array: np.ndarray) -> Tensor:
+    """Numbers of groups; a row without one is a group of its own."""
+    alone = object()
+    values = [(alone, row) if _missing(value) else value for row, value in enumerate(_entries(array))]
+    place = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return torch.tensor([place[value] for value in values])
 
 
 def _words(array: np.ndarray | None) -> tuple[str, ...] | None:
-    return None if array is None else tuple(map(str, array.tolist()))
+    return None if array is None else tuple("" if _missing(value) else str(value) for value in _entries(array))
+
+
+def _entries(array: np.ndarray) -> list[Any]:
+    """As Python has them; bytes are UTF-8."""
+    return [value.decode(errors="replace") if isinstance(value, bytes) else value for value in array.tolist()]
+
+
+def _missing(value: Any) -> bool:
+    """Null, NaN or an empty word."""
+    return value is None or value == "" or bool(value != value)
+
+
+def _negative(value: Any) -> bool:
+    return isinstance(value, int) and value < 0
+
+
+def _is_pictures(array: np.ndarray) -> bool:
+    """Bytes (n, h, w), (n, h, w, c) or (n, c, h, w) with c of 1 or 3."""
+    fits = array.ndim == 3 or (array.ndim == 4 and (array.shape[3] in (1, 3) or array.shape[1] in (1, 3)))
+    return bool(array.dtype == np.uint8 and fits and 0 not in array.shape[1:])
 
 
 def _thumbnails(path: Path, array: np.ndarray) -> np.ndarray:
-    """(n, h, w) or (n, h, w, 3), bytes."""
-    if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3))):
-        return array
-    if array.dtype == np.uint8 and array.ndim == 4 and array.shape[1] in (1, 3):
-        return array.transpose(0, 2, 3, 1)
-    raise UnreadableFile(
-        f"{path}: thumbnails are {array.dtype}{list(array.shape)}; uint8 of shape (n, h, w) or (n, h, w, 3) is needed"
-    )
+    """(n, h, w) or (n, h, w, c)."""
+    if not _is_pictures(array):
+        raise UnreadableFile(
+            f"{path}: thumbnails are {array.dtype}{list(array.shape)}; uint8 of shape (n, h, w) or (n, h, w, 3) is "
+            "needed"
+        )
+    return array if array.ndim == 3 or array.shape[3] in (1, 3) else array.transpose(0, 2, 3, 1)
 
 
 def pictures_of(images: np.ndarray) -> Pictures:
