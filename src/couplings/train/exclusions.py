@@ -17,7 +17,7 @@ from couplings.masks import Mask, SameId
 from couplings.train.data import Dataset
 from couplings.train.pair_file import read_pairs
 
-__all__ = ["Exclusions", "PairMask", "read_exclusions"]
+__all__ = ["Exclusions", "PairList", "PairMask", "read_exclusions"]
 
 Index = Tensor | slice
 
@@ -164,7 +164,7 @@ def _joined(ids: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Read:
+class PairList:
     """What a file of pairs came to.
 
     Attributes:
@@ -186,7 +186,7 @@ class Read:
         return f"Excluded pairs: {kept:,}{rest} ({self.path})."
 
 
-def read_exclusions(path: Path, data: Dataset) -> Read:
+def read_exclusions(path: Path, data: Dataset) -> PairList:
     """The pairs of a file, for the images of a data set.
 
     Args:
@@ -204,4 +204,4 @@ def read_exclusions(path: Path, data: Dataset) -> Read:
     here = torch.full((known.count,), -1)
     here[known.rows] = torch.arange(len(known.rows))
     now = here[pairs]
-    return Read(Exclusions.of(now[(now >= 0).all(1)], len(known.rows)), listed, path)
+    return PairList(Exclusions.of(now[(now >= 0).all(1)], len(known.rows)), listed, path)
