@@ -17,6 +17,12 @@ __all__ = ["Duplicates", "duplicates"]
 _NEIGHBOURS = 16
 """How far the surroundings reach."""
 
+_SUREST = 300.0
+"""Score of rows that coincide."""
+
+_LISTED = 64
+"""Rows that coincide of which all pairs are listed."""
+
 
 class Duplicates(NamedTuple):
     """Pairs of rows that are too close to be neighbours by chance, the surest first.
@@ -47,6 +53,10 @@ def duplicates(
     larger p of a pair's two rows counts, and pairs are kept while the expected share of wrong ones stays below `rate`
     (Benjamini and Hochberg 1995). No threshold on the distance itself: what is close depends on the space.
 
+    Rows that coincide (to the rounding of the numbers that came, a factor aside) are all paired with each other; of
+    more than 64 such rows each is paired with the first. More than 16 near, but not equal, rows are a dense region,
+    not duplicates.
+
     Args:
         z: embeddings (n, d); their directions are compared.
         neighbours: of :func:`nearest`, 16 or more a row, if they are known already.
@@ -54,10 +64,10 @@ def duplicates(
         progress: told the share that is done.
 
     Raises:
-        InvalidInput: a row without a direction, a rate out of range.
+        InvalidInput: a row without a direction, a rate out of range, neighbours of other rows.
 
     Cost:
-        That of :func:`nearest`; O(n k d) beyond.
+        That of :func:`nearest`, twice where more than eight rows coincide; O(n k d) beyond.
 
     Example:
         >>> import torch
@@ -69,16 +79,77 @@ def duplicates(
     """
     checks.require(0 < rate < 1, f"rate must be in (0, 1), got {rate!r}")
     near = nearest(z, _NEIGHBOURS, progress) if neighbours is None else neighbours
-    k = near.index.shape[1]
-    if k < 3:
-        # No surroundings to compare with: only what coincides.
-        return _coincident(z, near)
+    checks.require(len(near.index) == len(z), f"neighbours: of {len(near.index)} rows came for {len(z)} rows of z")
     distance = _distances(_unit("z", z), near.index)
-    chance = _chance(distance, _dimension(distance, near.index))
-    pairs, log_p, similarity = _mutual(near, chance)
+    first = _first_of_group(near.index, distance)
+    found = [_coincident(z, first)]
+    alone = (first == torch.arange(len(z), device=z.device)).nonzero()[:, 0]
+    if int(torch.bincount(first).max()) <= near.index.shape[1] // 2:
+        found.append(_near(near, distance, rate))
+    elif len(alone) > 1:
+        # Lists that are full of copies show no surroundings: look again without them.
+        found.append(_near_among(z, alone, rate, progress))
+    return _joined(found, len(z))
+
+
+def _near_among(z: Tensor, rows: Tensor, rate: float, progress: Progress) -> Duplicates:
+    """Near pairs of some of the rows."""
+    some = z[rows]
+    near = nearest(some, _NEIGHBOURS, progress)
+    found = _near(near, _distances(_unit("z", some), near.index), rate)
+    return found._replace(pairs=rows[found.pairs])
+
+
+def _near(near: Neighbours, distance: Tensor, rate: float) -> Duplicates:
+    n, k = near.index.shape
+    pairs, log_p, similarity = _mutual(near, _chance(distance, _dimension(distance, near.index)))
     order = log_p.argsort(stable=True)
-    kept = order[: _significant(log_p[order], tests=len(z) * k / 2, rate=rate)]
-    return Duplicates(pairs[kept], (-log_p[kept] / math.log(10)).clamp(0, 300), similarity[kept])
+    kept = order[: _significant(log_p[order], tests=n * k / 2, rate=rate)]
+    return Duplicates(pairs[kept], (-log_p[kept] / math.log(10)).clamp(0, _SUREST), similarity[kept])
+
+
+def _joined(found: list[Duplicates], n: int) -> Duplicates:
+    """Each pair once, the surest first."""
+    pairs, score, similarity = (torch.cat(parts) for parts in zip(*found, strict=True))
+    order = score.argsort(descending=True, stable=True)
+    codes, place = torch.unique(pairs[order, 0] * n + pairs[order, 1], return_inverse=True)
+    # The first of each code in the order of the score.
+    kept = torch.full_like(codes, len(order)).scatter_reduce(
+        0, place, torch.arange(len(order), device=place.device), "amin"
+    )
+    chosen = order[kept.sort().values]
+    return Duplicates(pairs[chosen], score[chosen], similarity[chosen])
+
+
+def _first_of_group(index: Tensor, distance: Tensor) -> Tensor:
+    """(n,): the first of the rows that a row coincides with, through any number of neighbours."""
+    first = torch.arange(len(index), device=index.device)
+    same = distance == 0
+    row = torch.arange(len(index), device=index.device)[:, None].expand_as(index)[same]
+    there = index[same]
+    while True:
+        low = torch.minimum(first[row], first[there])
+        fresh = first.scatter_reduce(0, row, low, "amin").scatter_reduce(0, there, low, "amin")
+        fresh = fresh[fresh]
+        if torch.equal(fresh, first):
+            return first
+        first = fresh
+
+
+def _coincident(z: Tensor, first: Tensor) -> Duplicates:
+    """All pairs within small groups, each row with the first one in large groups."""
+    order = first.argsort(stable=True)
+    _, count = torch.unique_consecutive(first[order], return_counts=True)
+    parts = [_paired(group) for group in torch.split(order, count.tolist()) if len(group) > 1]
+    pairs = torch.cat([first.new_zeros(0, 2), *parts])
+    similarity = torch.nn.functional.cosine_similarity(z[pairs[:, 0]].double(), z[pairs[:, 1]].double(), dim=1)
+    return Duplicates(pairs, similarity.new_full((len(pairs),), _SUREST), similarity)
+
+
+def _paired(group: Tensor) -> Tensor:
+    if len(group) <= _LISTED:
+        return torch.combinations(group)
+    return torch.stack([group[:1].expand(len(group) - 1), group[1:]], 1)
 
 
 def _distances(unit: Tensor, index: Tensor) -> Tensor:
@@ -142,10 +213,3 @@ def _significant(log_p: Tensor, tests: float, rate: float) -> int:
     rank = torch.arange(1, len(log_p) + 1, device=log_p.device, dtype=torch.float64)
     below = (log_p <= torch.log(rate * rank / tests)).nonzero()
     return int(below[-1]) + 1 if len(below) else 0
-
-
-def _coincident(z: Tensor, near: Neighbours) -> Duplicates:
-    distance = _distances(_unit("z", z), near.index)
-    pairs, chance, similarity = _mutual(near, torch.where(distance == 0, -300 * math.log(10), 0.0))
-    kept = chance < 0
-    return Duplicates(pairs[kept], torch.full_like(chance[kept], 300.0), similarity[kept])

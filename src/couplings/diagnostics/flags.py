@@ -33,7 +33,7 @@ def failing_positives(positive_rank: Tensor, level: float = 0.05) -> Tensor:
 
 
 def hubs(mass: Tensor, times: float = 3.0) -> Tensor:
-    """Rows that push the others `times` as hard as the average row does, or harder; heaviest first.
+    """Rows that push the others more than `times` as hard as the average row does; heaviest first.
 
     Args:
         mass: (n,), of :func:`survey`.

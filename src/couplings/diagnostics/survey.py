@@ -73,8 +73,9 @@ class Survey(NamedTuple):
     """What batches say of each sample; means over the batches it was in.
 
     Attributes:
-        mass: (n,), the push that others feel from the sample, in units of the average sample's: its column mass. 1 for
-            all under a plan with a column marginal; hubs lie far above.
+        mass: (n,), the push that others feel from the sample, in units of the average sample's: its column mass. Near
+            1 for all under a plan with a column marginal, of which only what positives carry is no push; hubs lie far
+            above.
         effective_negatives: (n,), how many equal negatives would push the sample as its batch does.
         positive_rank: (n,), share of the batch's other samples that are more similar to it than its positive, in
             [0, 1]: near 0 where the positive is recognised, 0.5 for a random one; NaN without positives.
@@ -105,7 +106,7 @@ def survey(
         z: embeddings (n, d).
         positives: another view of each row, (n, d); None lets the views of a sample coincide.
         ids: (n,) integers; rows of one id never repel each other.
-        batch_size: samples a batch at most, >= 2; batches are of nearly equal size.
+        batch_size: samples a batch at most, >= 3; batches are of nearly equal size.
         rounds: passes over all samples, >= 1.
         seed: of the batches.
         progress: told the share that is done.
@@ -125,15 +126,15 @@ def survey(
         >>> found.mass.mean().round(decimals=4).item(), found.positive_rank.isnan().all().item()
         (1.0, True)
     """
-    for name, value, least in (("batch_size", batch_size, 2), ("rounds", rounds, 1)):
+    for name, value, least in (("batch_size", batch_size, 3), ("rounds", rounds, 1)):
         checks.count(name, value)
         checks.require(value >= least, f"{name} must be at least {least}, got {value}")
-    checks.matrix("z", z)
+    _check_rows(z, positives, ids)
     sums = z.new_zeros(3, len(z), dtype=torch.float64)
     batches = list(_batches(len(z), batch_size, rounds, seed))
     for done, rows in enumerate(batches):
         rows = rows.to(z.device)
-        pushed = repulsion(loss, *_views(z, positives, rows), **({} if ids is None else {"ids": ids[rows]}))
+        pushed = repulsion(loss, *_views(z, positives, rows), **_sides(ids, rows))
         sums[0, rows] += _relative(pushed.sum(0))
         sums[1, rows] += effective_negatives(pushed)
         sums[2, rows] += _positive_rank(z, positives, rows)
@@ -148,6 +149,7 @@ def pushes(
     pairs: Tensor,
     positives: Tensor | None = None,
     *,
+    ids: Tensor | None = None,
     batch_size: int = 256,
     seed: int = 0,
     progress: Progress = silent,
@@ -162,6 +164,7 @@ def pushes(
         z: embeddings (n, d).
         pairs: int64 (p, 2) of different rows.
         positives: another view of each row, (n, d); None lets the views of a sample coincide.
+        ids: (n,) integers; rows of one id never repel each other.
         batch_size: samples a batch, >= 4.
         seed: of the dealing.
         progress: told the share that is done.
@@ -187,6 +190,7 @@ def pushes(
     """
     checks.count("batch_size", batch_size)
     checks.require(batch_size >= 4, f"batch_size must be at least 4, got {batch_size}")
+    _check_rows(z, positives, ids)
     _check_pairs(pairs, len(z))
     generator = torch.Generator().manual_seed(seed)
     found = z.new_zeros(len(pairs), dtype=torch.float64)
@@ -194,12 +198,23 @@ def pushes(
     for done, chosen in enumerate(dealt):
         members, place = torch.unique(pairs[chosen], return_inverse=True)
         rows = _filled(members, batch_size, len(z), generator)
-        pushed = repulsion(loss, *_views(z, positives, rows.to(z.device)))
+        rows = rows.to(z.device)
+        pushed = repulsion(loss, *_views(z, positives, rows), **_sides(ids, rows))
         both = (pushed + pushed.T) / 2
         average = both.sum() / max(1, len(rows) * (len(rows) - 1))
         found[chosen] = (both[place[:, 0], place[:, 1]] / average.clamp_min(1e-300)).double()
         progress((done + 1) / len(dealt))
     return found
+
+
+def _check_rows(z: Tensor, positives: Tensor | None, ids: Tensor | None) -> None:
+    checks.matrix("z", z)
+    checks.require(len(z) >= 2, f"z: {len(z)} row came; a pair takes two")
+    if positives is not None:
+        checks.matrix("positives", positives)
+        checks.same_shape(["z", "positives"], [z, positives])
+    if ids is not None:
+        checks.ids("ids", ids, len(z))
 
 
 def _check_pairs(pairs: Tensor, n: int) -> None:
@@ -230,6 +245,10 @@ def _filled(members: Tensor, size: int, n: int, generator: torch.Generator) -> T
 
 def _views(z: Tensor, positives: Tensor | None, rows: Tensor) -> tuple[Tensor, ...]:
     return (z[rows],) if positives is None else (z[rows], positives[rows])
+
+
+def _sides(ids: Tensor | None, rows: Tensor) -> Sides:
+    return {} if ids is None else {"ids": ids[rows]}
 
 
 def _relative(mass: Tensor) -> Tensor:

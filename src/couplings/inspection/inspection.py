@@ -167,7 +167,7 @@ def inspect(
     checks.require(loss.repels, f"loss: {name} repels nothing, so there are no negatives to inspect; take another loss")
     z = subject.embeddings
     near = nearest(z, _SURROUNDINGS, lambda share: stage("nearest neighbours", share))
-    found = duplicates(z, near)
+    found = _apart(subject, duplicates(z, near))
     seen = survey(
         loss,
         z,
@@ -202,14 +202,19 @@ def inspect(
     )
 
 
+def _apart(subject: Subject, found: Duplicates) -> Duplicates:
+    """Rows of one group are one sample, and known to be."""
+    kept = subject.apart(found.pairs)
+    return Duplicates(found.pairs[kept], found.score[kept], found.similarity[kept])
+
+
 def _candidates(
     subject: Subject, near: Neighbours, loss: Loss, how: Settings, progress: Callable[[float], None]
 ) -> Candidates:
     """The most similar pairs that the loss would push apart, with the push on each."""
     close = Neighbours(near.index[:, :_CLOSE], near.similarity[:, :_CLOSE])
     pairs = close.pairs()
-    if subject.groups is not None:
-        pairs = pairs[subject.groups[pairs[:, 0]] != subject.groups[pairs[:, 1]]]
+    pairs = pairs[subject.apart(pairs)]
     unit = torch.nn.functional.normalize(subject.embeddings, dim=1)
     similarity = torch.cat([(unit[a] * unit[b]).sum(1) for a, b in (part.T for part in torch.split(pairs, 65536))])
     kept = similarity.argsort(descending=True, stable=True)[: len(subject) if how.pairs is None else how.pairs]
@@ -218,6 +223,7 @@ def _candidates(
         subject.embeddings,
         pairs[kept],
         subject.positives,
+        ids=subject.groups,
         batch_size=how.batch_size,
         seed=how.seed,
         progress=progress,

@@ -91,6 +91,12 @@ class Subject:
         first, second = self.labels[pairs[:, 0]], self.labels[pairs[:, 1]]
         return (first == second) & (first >= 0)
 
+    def apart(self, pairs: Tensor) -> Tensor:
+        """Whether the rows of each pair (p, 2) are of different groups."""
+        if self.groups is None:
+            return torch.ones(len(pairs), dtype=torch.bool)
+        return self.groups[pairs[:, 0]] != self.groups[pairs[:, 1]]
+
     def views(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The views of some rows."""
         if self.positives is None:
