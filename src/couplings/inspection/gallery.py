@@ -78,9 +78,8 @@ def _exhibit(
     average = (pushed.sum() / (len(rows) * (len(rows) - 1))).clamp_min(torch.finfo(pushed.dtype).tiny)
     cost, relative = _cost(subject, quiet, shown, rows)
     push = ((pushed[0, 1] + pushed[1, 0]) / 2 / average).item()
-    return Exhibit(
-        pair, kind, torch.nn.functional.cosine_similarity(views[0][0], views[0][1], dim=0).item(), push, cost, relative
-    )
+    one, other = subject.samples[rows[:2]].double()
+    return Exhibit(pair, kind, torch.nn.functional.cosine_similarity(one, other, dim=0).item(), push, cost, relative)
 
 
 def _cost(subject: Subject, loss: Loss, views: tuple[Tensor, ...], rows: Tensor) -> tuple[float | None, float | None]:

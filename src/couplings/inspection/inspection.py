@@ -165,12 +165,12 @@ def inspect(
     start, how = time.perf_counter(), settings or Settings()
     name, loss = next(iter(losses.items()))
     checks.require(loss.repels, f"loss: {name} repels nothing, so there are no negatives to inspect; take another loss")
-    z = subject.embeddings
-    near = nearest(z, _SURROUNDINGS, lambda share: stage("nearest neighbours", share))
-    found = _apart(subject, duplicates(z, near))
+    samples = subject.samples
+    near = nearest(samples, _SURROUNDINGS, lambda share: stage("nearest neighbours", share))
+    found = _apart(subject, duplicates(samples, near))
     seen = survey(
         loss,
-        z,
+        subject.embeddings,
         subject.positives,
         ids=subject.groups,
         batch_size=how.batch_size,
@@ -194,7 +194,7 @@ def inspect(
         batch=batch_view(subject, loss, how.shown, how.seed),
         responses=responses(subject, losses, how.batch_size, how.seed),
         gallery=gallery(subject, loss, found, candidates.pairs, candidates.push, how.batch_size, how.seed),
-        projection=project(z, how.plane, how.seed),
+        projection=project(samples, how.plane, how.seed),
         truth=truth_of(
             subject, loss, candidates.pairs, candidates.similarity, candidates.push, how.batch_size, how.seed
         ),
@@ -215,7 +215,7 @@ def _candidates(
     close = Neighbours(near.index[:, :_CLOSE], near.similarity[:, :_CLOSE])
     pairs = close.pairs()
     pairs = pairs[subject.apart(pairs)]
-    unit = torch.nn.functional.normalize(subject.embeddings, dim=1)
+    unit = torch.nn.functional.normalize(subject.samples, dim=1)
     similarity = torch.cat([(unit[a] * unit[b]).sum(1) for a, b in (part.T for part in torch.split(pairs, 65536))])
     kept = similarity.argsort(descending=True, stable=True)[: len(subject) if how.pairs is None else how.pairs]
     push = pushes(

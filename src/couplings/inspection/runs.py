@@ -49,7 +49,7 @@ def run_subject(
     images: DataConfig | None = None,
     progress: Progress = lambda share: None,
 ) -> Subject:
-    """The training images of a run in two fresh views each, embedded by its network.
+    """The training images of a run, in two fresh views each and as they are, embedded by its network.
 
     Args:
         run: a trained run.
@@ -63,11 +63,12 @@ def run_subject(
     """
     data = load(images or _images(run.config))
     run.check_shape(data.shape)
-    first, second = _views(run, data, where, progress)
+    first, second, still = _views(run, data, where, progress)
     return Subject(
         name=f"{run.folder.name} on {data.name}",
         embeddings=first,
         positives=second,
+        still=still,
         labels=data.train_labels,
         classes=data.classes,
         numbers=None if data.kept is None else data.kept.rows,
@@ -116,18 +117,19 @@ def _images(config: RunConfig) -> DataConfig:
 
 
 @torch.no_grad()
-def _views(run: Run, data: Dataset, where: Where, progress: Progress) -> tuple[Tensor, Tensor]:
-    """Two global views of every training image."""
+def _views(run: Run, data: Dataset, where: Where, progress: Progress) -> list[Tensor]:
+    """Two global views of every training image, and the image itself."""
     settings = run.config.views.model_copy(update={"local": None, "count": 2})
     views, device = Views(settings, data.shape.channels), fastest_device()
     network = run.model.to(device).eval()
     random = generator(run.config.seed, Purpose.VIEWS, run.config.steps)
-    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
+    sides: tuple[list[Tensor], ...] = ([], [], [])
     for chunk in torch.split(torch.arange(len(data.train_images)), _CHUNK):
-        for side, seen in zip(sides, views(data.train_images[chunk], random), strict=True):
+        images = data.train_images[chunk]
+        for side, seen in zip(sides, (*views(images, random), to_float(images)), strict=True):
             side.append(_vectors(network, seen.to(device), where))
         progress(int(chunk[-1] + 1) / len(data.train_images))
-    return torch.cat(sides[0]), torch.cat(sides[1])
+    return [torch.cat(side) for side in sides]
 
 
 def _vectors(network: Model, seen: Tensor, where: Where) -> Tensor:

@@ -26,6 +26,8 @@ class Subject:
         name: of the file or run.
         embeddings: float32 (n, d), n >= 2, finite, no zero row.
         positives: another view of each row, (n, d); None where there is a single view.
+        still: the samples as they are, (n, d), where `embeddings` are of random views, in which copies of a sample
+            differ; None where `embeddings` are that.
         labels: int64 (n,), numbers of `classes`; -1 where there is none. None without labels.
         classes: names of the labels.
         groups: int64 (n,), equal for rows of one sample, which never repel each other.
@@ -42,6 +44,7 @@ class Subject:
     name: str
     embeddings: Tensor
     positives: Tensor | None = None
+    still: Tensor | None = None
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     groups: Tensor | None = None
@@ -56,9 +59,10 @@ class Subject:
         checks.rows_usable("embeddings", self.embeddings, zero=False)
         n = len(self.embeddings)
         checks.require(n >= 2, f"embeddings: {n} row came; a pair takes two")
-        if self.positives is not None:
-            checks.same_shape(["embeddings", "positives"], [self.embeddings, self.positives])
-            checks.rows_usable("positives", self.positives, zero=False)
+        for name, view in (("positives", self.positives), ("still", self.still)):
+            if view is not None:
+                checks.same_shape(["embeddings", name], [self.embeddings, view])
+                checks.rows_usable(name, view, zero=False)
         for name, ids in (("labels", self.labels), ("groups", self.groups), ("numbers", self.numbers)):
             if ids is not None:
                 checks.ids(name, ids, n)
@@ -68,6 +72,11 @@ class Subject:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    @property
+    def samples(self) -> Tensor:
+        """One embedding of each sample, by which samples are compared."""
+        return self.embeddings if self.still is None else self.still
 
     def label_of(self, row: int) -> str:
         """The name of a row's class; empty where it has none."""
