@@ -97,7 +97,7 @@ class Exclusions:
 
     Attributes:
         first: int64 (images + 1,): where each image's list begins, and where the last ends.
-        partners: int64 (2 pairs,): the lists, one after the other.
+        partners: int32 (2 pairs,): the lists, one after the other.
     """
 
     first: Tensor
@@ -114,7 +114,7 @@ class Exclusions:
         both = torch.cat([pairs, pairs.flip(1)])
         codes = torch.unique(both[:, 0] * images + both[:, 1])
         count = torch.bincount(codes // images, minlength=images)
-        return Exclusions(torch.cat([count.new_zeros(1), count.cumsum(0)]), codes % images)
+        return Exclusions(torch.cat([count.new_zeros(1), count.cumsum(0)]), (codes % images).int())
 
     def __len__(self) -> int:
         """Pairs."""
@@ -146,14 +146,15 @@ class Exclusions:
     def _meeting(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
         """Excluded pairs of an image among the rows and one among the columns, each once."""
         images = rows.unique()
-        start, count = self.first[images], self.first[images + 1] - self.first[images]
-        before = count.cumsum(0) - count
-        within = torch.arange(int(count.sum()), device=rows.device)
-        partners = self.partners[(start - before).repeat_interleave(count) + within]
-        there = torch.zeros(len(self.first), dtype=torch.bool, device=rows.device)
-        there[cols] = True
-        met = there[partners].nonzero()[:, 0]
-        return images[torch.searchsorted(before + count, met, right=True)], partners[met]
+        stop = self.first.index_select(0, images + 1)
+        count = stop - self.first.index_select(0, images)
+        end = count.cumsum(0)
+        total = int(end[-1])
+        where = (stop - end).repeat_interleave(count, output_size=total)
+        partners = self.partners.index_select(0, where.add_(torch.arange(total, device=rows.device)))
+        there = torch.zeros(len(self.first), dtype=torch.bool, device=rows.device).index_fill_(0, cols, True)
+        met = there.index_select(0, partners).nonzero()[:, 0]
+        return images[torch.searchsorted(end, met, right=True)], partners[met].long()
 
 
 def _joined(ids: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
