@@ -200,9 +200,9 @@ def pushes(
         rows = _filled(members, batch_size, len(z), generator)
         rows = rows.to(z.device)
         pushed = repulsion(loss, *_views(z, positives, rows), **_sides(ids, rows))
-        both = (pushed + pushed.T) / 2
+        both = (pushed + pushed.T).double() / 2
         average = both.sum() / max(1, len(rows) * (len(rows) - 1))
-        found[chosen] = (both[place[:, 0], place[:, 1]] / average.clamp_min(1e-300)).double()
+        found[chosen] = both[place[:, 0], place[:, 1]] / average.clamp_min(1e-300)
         progress((done + 1) / len(dealt))
     return found
 
