@@ -156,6 +156,20 @@ def test_other_images_are_told_from_the_same_ones_elsewhere(tmp_path: Path, inli
     assert (len(listener.done), listener.left) == (2, [])
 
 
+def test_other_pairs_under_the_same_name_are_told(tmp_path: Path, inline: None) -> None:
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("a,b\n1,2\n")
+
+    def plan() -> Comparison:
+        bases = {"digits": with_overrides(tiny(), {"pairs.exclude": pairs})}
+        return Comparison.plan(tmp_path / "out", bases, ROWS[:1], [0], workers=1)
+
+    assert [outcome.message for outcome in compare(plan())] == [""]
+    pairs.write_text("a,b\n3,4\n")
+    with pytest.raises(ConfigError, match=r"infonce-seed0 holds a run without the pairs that .*pairs\.csv lists"):
+        compare(plan())
+
+
 def test_overwrite_removes_nothing_while_the_images_are_missing(tmp_path: Path, inline: None) -> None:
     out = tmp_path / "out"
     compare(of_pictures(out, pictures(tmp_path / "first.npz", seed=0)))

@@ -13,7 +13,7 @@ from couplings.train.checkpoint import read_json, saved_step
 from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.evaluate import Evaluation
-from couplings.train.folder import CONFIG, EVALUATION, FREE, WEIGHTS, writer
+from couplings.train.folder import CONFIG, EVALUATION, EXCLUDED, FREE, WEIGHTS, writer
 from couplings.train.run import describe_run
 from couplings.train.sources import load
 
@@ -32,11 +32,11 @@ class Standing(Enum):
 
 
 def images_described() -> Described:
-    """Loads each data set once, keeps what tells its images from others, and lets them go."""
+    """Loads each data set once, keeps what tells its images and its pairs from others, and lets them go."""
     known: dict[str, Mapping[str, Any]] = {}
 
     def described(config: RunConfig) -> Mapping[str, Any]:
-        key = config.data.model_dump_json()
+        key = f"{config.data.model_dump_json()} {config.pairs.exclude}"
         if key not in known:
             known[key] = describe_run(config, load(config.data))
         return known[key]
@@ -111,6 +111,11 @@ def _refuse_others(trial: Trial, described: Described) -> None:
         raise ConfigError(
             f"{trial.folder} holds a run of other images than those of {_place(trial.config)}; name another --output,"
             " give its images, or replace the runs with --overwrite"
+        )
+    if found.get(EXCLUDED) != here.get(EXCLUDED):
+        raise ConfigError(
+            f"{trial.folder} holds a run without the pairs that {trial.config.pairs.exclude} lists now; name another"
+            " --output, give that file, or replace the runs with --overwrite"
         )
 
 
