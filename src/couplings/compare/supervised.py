@@ -98,6 +98,8 @@ def _headed(config: RunConfig, classes: int) -> RunConfig:
 class _CrossEntropy(nn.Module):
     """Of the scores of every view with its image's label; called as a loss is."""
 
+    gather = False
+
     def forward(self, *views: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(torch.cat(views).float(), labels.repeat(len(views)))
 
