@@ -181,7 +181,7 @@ def _rows(found: Inspection) -> Columns:
         "mass": _rounded(found.survey.mass),
         "suspicion": _rounded(found.suspicion),
         "effective_negatives": _rounded(found.survey.effective_negatives),
-        "positive_rank": _rounded(found.survey.positive_rank),
+        **({} if subject.positives is None else {"positive_rank": _rounded(found.survey.positive_rank)}),
         "nearest": subject.named(found.neighbours.index[:, 0]).tolist(),
         "nearest_similarity": _rounded(found.neighbours.similarity[:, 0]),
         "duplicate": twins.tolist(),

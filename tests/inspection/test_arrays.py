@@ -1,0 +1,299 @@
+"""Embeddings from files of any kind: what is read, and what is refused by name."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+from pyarrow import parquet
+
+from couplings.inspection.arrays import Keys, UnreadableFile, read_arrays
+
+Z = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+_SOME = Keys()
+
+
+def _npz(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "file.npz", **arrays)
+    return folder / "file.npz"
+
+
+def _parquet(folder: Path, **columns: Any) -> Path:
+    parquet.write_table(pa.table(columns), folder / "file.parquet")
+    return folder / "file.parquet"
+
+
+def _lists(rows: Any = Z, kind: Any = None) -> Any:
+    return pa.array(np.asarray(rows).tolist() if isinstance(rows, np.ndarray) else rows, kind)
+
+
+def test_all_that_an_npz_may_hold(tmp_path: Path) -> None:
+    found = read_arrays(
+        _npz(
+            tmp_path,
+            z=Z.astype(np.float64),
+            z_b=Z[::-1],
+            y=[5, 5, 9, -1, 9, 5],
+            group=["a", "a", "b", "c", "d", "d"],
+            name=[b"one", b"two", b"three", b"4", b"5", b"6"],
+            caption=["<b>", "", "c", "d", "e", "f"],
+            images=np.full((6, 200, 100), 7, dtype=np.uint8),
+            readme="words",
+        ),
+        _SOME,
+    )
+    torch.testing.assert_close(found.embeddings, torch.from_numpy(Z))
+    assert found.positives is not None
+    torch.testing.assert_close(found.positives, torch.from_numpy(Z[::-1].copy()))
+    assert (found.labels.tolist(), found.classes) == ([0, 0, 1, -1, 1, 0], ("5", "9"))  # type: ignore[union-attr]
+    assert found.groups.tolist() == [0, 0, 1, 2, 3, 3]  # type: ignore[union-attr]
+    assert found.ids == ("one", "two", "three", "4", "5", "6")
+    assert found.texts == ("<b>", "", "c", "d", "e", "f")
+    assert found.pictures is not None
+    assert Image.open(io.BytesIO(found.pictures([3])[0])).size == (48, 96)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.uint64])
+def test_numbers_become_single_precision(tmp_path: Path, dtype: Any) -> None:
+    found = read_arrays(_npz(tmp_path, vectors=np.arange(1, 13).reshape(4, 3).astype(dtype)), _SOME)
+    assert found.embeddings.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
+    assert found.embeddings.dtype == torch.float32
+
+
+def test_keys_name_arrays(tmp_path: Path) -> None:
+    path = _npz(tmp_path, embeddings=Z, mine=2 * Z, labels=np.arange(6), kinds=["a"] * 6)
+    found = read_arrays(path, Keys(embeddings="mine", labels="kinds"))
+    assert (found.embeddings[0, 0].item(), found.classes) == (2 * Z[0, 0], ("a",))
+
+
+def test_names_of_classes_beside_numbers(tmp_path: Path) -> None:
+    path = _npz(tmp_path, embeddings=Z, labels=[2, 0, -1, 0, 0, 2], classes=["boot", "bag", "coat"])
+    found = read_arrays(path, _SOME)
+    assert (found.labels.tolist(), found.label_of(0)) == ([2, 0, -1, 0, 0, 2], "coat")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 5), (6, 4, 5, 3), (6, 3, 4, 5), (6, 1, 4, 5), (6, 4, 5, 1)])
+def test_thumbnails_of_any_layout(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    found = read_arrays(_npz(tmp_path, embeddings=Z, thumbnails=np.zeros(shape, np.uint8)), _SOME)
+    assert found.pictures is not None
+    assert Image.open(io.BytesIO(found.pictures([0])[0])).size == (5, 4)
+
+
+def test_images_that_are_no_pictures_are_left_alone_unless_named(tmp_path: Path) -> None:
+    path = _npz(tmp_path, embeddings=Z, images=np.zeros((6, 3, 4, 5), np.float32))
+    assert read_arrays(path, _SOME).pictures is None
+    with pytest.raises(UnreadableFile, match=r"thumbnails are float32\[6, 3, 4, 5\]; uint8 of shape"):
+        read_arrays(path, Keys(thumbnails="images"))
+
+
+@pytest.mark.parametrize(
+    ("column", "labels", "classes"),
+    [
+        (["b", None, "a", "", "b", "a"], [1, -1, 0, -1, 1, 0], ("a", "b")),
+        ([10, None, 9, -1, 10, 9], [1, -1, 0, -1, 1, 0], ("9", "10")),
+        ([1.5, None, float("nan"), 0.5, 1.5, 0.5], [1, -1, -1, 0, 1, 0], ("0.5", "1.5")),
+        ([True, None, False, True, True, False], [1, -1, 0, 1, 1, 0], ("False", "True")),
+        ([b"b", None, b"a", b"", b"b", b"a"], [1, -1, 0, -1, 1, 0], ("a", "b")),
+        (pa.array(["b", None, "a", None, "b", "a"]).dictionary_encode(), [1, -1, 0, -1, 1, 0], ("a", "b")),
+        (pa.array([3, None, 2, None, 3, 2], pa.uint8()), [1, -1, 0, -1, 1, 0], ("2", "3")),
+        (pa.nulls(6), [-1] * 6, ()),
+    ],
+)
+def test_labels_with_holes(tmp_path: Path, column: Any, labels: list[int], classes: tuple[str, ...]) -> None:
+    found = read_arrays(_parquet(tmp_path, embeddings=_lists(), label=column), _SOME)
+    assert (found.labels.tolist(), found.classes) == (labels, classes)  # type: ignore[union-attr]
+
+
+def test_rows_without_a_group_are_alone_and_without_a_text_are_silent(tmp_path: Path) -> None:
+    path = _parquet(
+        tmp_path, embeddings=_lists(), group=[4, None, 4, None, -1, -1], text=["a", None, "", "d", "e", "f"]
+    )
+    found = read_arrays(path, _SOME)
+    assert found.groups.tolist() == [0, 1, 0, 2, 3, 3]  # type: ignore[union-attr]
+    assert found.texts == ("a", "", "", "d", "e", "f")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        _lists(),
+        _lists(Z, pa.large_list(pa.float64())),
+        pa.FixedSizeListArray.from_arrays(pa.array(Z.ravel()), 3),
+        pa.chunked_array([_lists(Z[:2]), _lists(Z[2:])]),
+        pa.chunked_array([pa.FixedSizeListArray.from_arrays(pa.array(np.tile(Z, (2, 1)).ravel()), 3).slice(6)]),
+    ],
+    ids=["lists", "large", "fixed", "chunks", "slice"],
+)
+def test_lists_of_any_kind(tmp_path: Path, column: Any) -> None:
+    found = read_arrays(_parquet(tmp_path, features=column), _SOME)
+    torch.testing.assert_close(found.embeddings, torch.from_numpy(Z))
+
+
+def test_other_columns_are_not_read(tmp_path: Path) -> None:
+    path = _parquet(tmp_path, embeddings=_lists(), other=[{"a": 1}] * 6, images=[{"bytes": b""}] * 6)
+    assert read_arrays(path, _SOME).pictures is None
+
+
+Write = Callable[[Path], Path]
+
+
+def _bytes(name: str, content: bytes) -> Write:
+    def write(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return write
+
+
+def _of(**arrays: Any) -> Write:
+    return lambda folder: _npz(folder, **arrays)
+
+
+def _with(**columns: Any) -> Write:
+    return lambda folder: _parquet(folder, **columns)
+
+
+def _cut(write: Write, keep: float) -> Write:
+    def shorten(folder: Path) -> Path:
+        path = write(folder)
+        path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+        return path
+
+    return shorten
+
+
+def _array_file() -> bytes:
+    file = io.BytesIO()
+    np.save(file, Z)
+    return file.getvalue()
+
+
+def _zip(name: str, content: bytes) -> Write:
+    def write(folder: Path) -> Path:
+        with zipfile.ZipFile(folder / "file.npz", "w") as file:
+            file.writestr(name, content)
+        return folder / "file.npz"
+
+    return write
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def _flipped(folder: Path) -> Path:
+    np.savez_compressed(folder / "file.npz", embeddings=np.random.default_rng(0).normal(size=(60, 6)))
+    data = bytearray((folder / "file.npz").read_bytes())
+    data[120:200] = b"\xff" * 80
+    (folder / "file.npz").write_bytes(data)
+    return folder / "file.npz"
+
+
+def _changed(row: int, value: float) -> np.ndarray:
+    z = Z.copy()
+    z[row, 1] = value
+    return z
+
+
+def _rows(**changes: Any) -> list[Any]:
+    rows: list[Any] = Z.tolist()
+    for row, value in changes.items():
+        rows[int(row[1:])] = value
+    return rows
+
+
+_FILES: dict[str, tuple[Write, str]] = {
+    "nothing there": (lambda folder: folder / "none.npz", r"none.npz is missing; look at the path"),
+    "nothing there without a suffix": (lambda folder: folder / "none", "none is missing; look at the path"),
+    "another suffix": (_bytes("file.csv", b"1,2"), r"ends in '.csv'; embeddings come as .npz or .parquet"),
+    "pickled embeddings": (_of(embeddings=np.array([{}, 1], object)), "'embeddings' holds pickled Python objects"),
+    "pickled beside": (_of(embeddings=Z, meta=np.array([{}], object)), "'meta' holds pickled Python objects"),
+    "cut npz": (_cut(_of(embeddings=Z), 0.5), "is no .npz file, or was cut short"),
+    "plain array": (_bytes("file.npz", _array_file()), r"is no .npz file.*numpy.savez\(file, embeddings=...\)"),
+    "a pickle": (_bytes("file.npz", pickle.dumps({})), "is no .npz file"),
+    "empty file": (_bytes("file.npz", b""), "is no .npz file"),
+    "flipped bytes": (_flipped, "is damaged or no .npz file"),
+    "zip of words": (_zip("readme.txt", b"words"), "has no embeddings: it holds nothing"),
+    "array cut short": (_zip("embeddings.npy", _header((9, 9))), "is damaged or no .npz file"),
+    "array larger than memory": (_zip("embeddings.npy", _header((10**9, 10**5))), "is damaged or no .npz file"),
+    "no header": (_zip("embeddings.npy", b"\x93NUMPY\x01\x00\x10\x00{no header     \n"), "is damaged or no .npz file"),
+    "other names": (_of(foo=Z), r"has no embeddings: it holds foo float32\[6, 3\]; name .* --embeddings"),
+    "words": (_of(embeddings=Z.astype(str)), r"embeddings is <U32\[6, 3\]; a matrix of numbers \(n, d\) is needed"),
+    "complex": (_of(embeddings=Z + 0j), "embeddings is complex64"),
+    "truth values": (_of(embeddings=Z > 0), "embeddings is bool"),
+    "a number": (_of(embeddings=3.0), r"embeddings is float64\[\]"),
+    "a vector": (_of(embeddings=Z[0]), r"embeddings is float32\[3\]"),
+    "three axes": (_of(embeddings=Z[None]), r"embeddings is float32\[1, 6, 3\]"),
+    "no rows": (_of(embeddings=Z[:0]), "holds no rows; there is nothing to inspect"),
+    "one row": (_of(embeddings=Z[:1]), "file.npz: embeddings: 1 row came; a pair takes two"),
+    "no columns": (_of(embeddings=Z[:, :0]), "file.npz: embeddings is empty"),
+    "NaN": (_of(embeddings=_changed(4, np.nan)), r"file.npz: embeddings holds NaN \(first in row 4\)"),
+    "infinity": (_of(embeddings=_changed(2, np.inf)), r"embeddings holds inf \(first in row 2\)"),
+    "too large": (_of(embeddings=1e300 * Z.astype(float)), r"embeddings holds inf \(first in row 0\)"),
+    "a zero row": (_of(embeddings=Z * (np.arange(6) != 3)[:, None]), r"embeddings has a zero vector \(row 3\)"),
+    "other positives": (_of(embeddings=Z, positives=Z[:, :2]), r"positives has shape \(6, 2\) but embeddings"),
+    "NaN in positives": (_of(embeddings=Z, positives=_changed(1, np.nan)), r"positives holds NaN \(first in row 1\)"),
+    "cut parquet": (_cut(_with(embeddings=_lists()), 0.6), "is damaged or no parquet file"),
+    "no parquet": (_bytes("file.parquet", b"PAR1wordsPAR1"), "is damaged or no parquet file"),
+    "empty parquet": (_bytes("file.parquet", b""), "is damaged or no parquet file"),
+    "ragged": (_with(embeddings=_lists(_rows(r2=[1.0]))), "the lists of 'embeddings' differ in length or have holes"),
+    "ragged inside": (_with(embeddings=_lists(_rows(r2=[1.0], r3=[1.0] * 5))), "the lists of 'embeddings' differ"),
+    "null row": (_with(embeddings=_lists(_rows(r2=None))), "the lists of 'embeddings' differ"),
+    "null number": (_with(embeddings=_lists(_rows(r2=[1.0, None, 2.0]))), "the lists of 'embeddings' differ"),
+    "null fixed list": (_with(embeddings=_lists(_rows(r2=None), pa.list_(pa.float32(), 3))), "the lists of"),
+    "no rows in parquet": (_with(embeddings=pa.array([], pa.list_(pa.float32()))), "holds no rows"),
+    "lists of words": (_with(embeddings=[["a", "b"]] * 6), r"embeddings is object\[6, 2\]; a matrix of numbers"),
+    "numbers for lists": (_with(embeddings=[1.0] * 6), r"embeddings is float64\[6\]"),
+    "a struct": (_with(embeddings=_lists(), label=[{"a": 1}] * 6), "column 'label' is struct<a: int64>"),
+    "lists of labels": (_with(embeddings=_lists(), label=[[1]] * 6), r"labels has shape \[6, 1\]; one number or word"),
+    "other columns": (_with(foo=_lists()), "has no embeddings: it holds foo list<element: double>"),
+}
+
+
+@pytest.mark.parametrize(("write", "message"), _FILES.values(), ids=_FILES)
+def test_files_that_are_refused(tmp_path: Path, write: Write, message: str) -> None:
+    with pytest.raises(UnreadableFile, match=message) as caught:
+        read_arrays(write(tmp_path), _SOME)
+    assert "allow_pickle" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([_lists(), _lists()], names=["embeddings", "embeddings"])
+    parquet.write_table(table, tmp_path / "file.parquet")
+    with pytest.raises(UnreadableFile, match="more than one column 'embeddings'"):
+        read_arrays(tmp_path / "file.parquet", _SOME)
+
+
+@pytest.mark.parametrize("name", ["positives", "labels", "groups", "ids", "texts", "thumbnails"])
+def test_one_entry_a_row(tmp_path: Path, name: str) -> None:
+    few = (
+        np.zeros((4, 8, 8), np.uint8) if name == "thumbnails" else np.ones((4, 3)) if name == "positives" else range(4)
+    )
+    with pytest.raises(UnreadableFile, match=rf"{name} has shape \[4.* for 6 embeddings; one entry a row"):
+        read_arrays(_npz(tmp_path, embeddings=Z, **{name: few}), _SOME)
+
+
+@pytest.mark.parametrize("write", [_npz, _parquet])
+def test_a_key_that_is_misspelt(tmp_path: Path, write: Callable[..., Path]) -> None:
+    path = write(tmp_path, vecs=_lists().to_pylist(), sort=list(range(6)))
+    with pytest.raises(UnreadableFile, match=r"has no 'vec' \(--embeddings\); did you mean 'vecs'\?"):
+        read_arrays(path, Keys(embeddings="vec"))
+    with pytest.raises(UnreadableFile, match=r"has no 'sorts' \(--labels\); did you mean 'sort'\?"):
+        read_arrays(path, Keys(embeddings="vecs", labels="sorts"))
+
+
+def test_thumbnails_are_not_read_from_parquet(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=r"thumbnails are read from \.npz only"):
+        read_arrays(_parquet(tmp_path, embeddings=_lists(), pictures=[b"a"] * 6), Keys(thumbnails="pictures"))
