@@ -3,18 +3,26 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint chromium install clean
 
 demo: $(INSTALLED)
 	$(BIN)/couplings demo
 
-test: $(INSTALLED) lint
+test: $(INSTALLED) lint chromium
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
+
+# Pages are tested in a browser: Debian's, where none is on the PATH.
+chromium:
+	@command -v chromium >/dev/null || { \
+	  echo "Installing chromium with apt-get: tests open the pages of couplings inspect in it."; \
+	  become=$$(test "$$(id -u)" = 0 || echo sudo); \
+	  $$become apt-get update -qq && $$become env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
 install: $(INSTALLED)
 
