@@ -1,0 +1,151 @@
+"""The embeddings of runs and of folders of images: which vectors, and what rows are called."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from couplings.inspection import inspect
+from couplings.inspection.files import numbers
+from couplings.inspection.runs import Where, folder_subject, is_run, run_subject
+from couplings.train import Run, Silent, fit, preset, train, with_overrides
+from couplings.train.data import to_images
+from couplings.train.errors import ConfigError, DataError
+from couplings.train.export import export
+
+_LIMIT = 60
+_SMALL = {"steps": 2, "batch_size": 16, "encoder.width": 4, "projector.hidden": 8, "projector.dim": 8}
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    """80 images, of which four are copies of others."""
+    found = np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8)
+    found[[70, 71]], found[[5, 6]] = found[[10, 11]], found[[40, 41]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> tuple[Run, Run]:
+    """Two short runs on an .npz file: on all of its images, and on a part of them."""
+    folder = tmp_path_factory.mktemp("trained")
+    np.savez(folder / "images.npz", images=pixels, labels=np.arange(80) % 3)
+    whole = with_overrides(preset("npz"), {**_SMALL, "data.folder": folder / "images.npz", "data.test_fraction": 0.05})
+    part = with_overrides(whole, {"data.limit": _LIMIT})
+    return train(whole, folder / "whole", Silent()), train(part, folder / "part", Silent())
+
+
+def test_a_run_knows_itself(trained: tuple[Run, Run]) -> None:
+    run = trained[0]
+    found = run_subject(run)
+    assert is_run(run.folder)
+    assert not is_run(run.folder.parent)
+    assert len(found) == len(run.dataset.train_images)
+    assert found.labels is not None
+    assert torch.equal(found.labels, run.dataset.train_labels)  # type: ignore[arg-type]
+    assert [record["step"] for record in found.history] == [record["step"] for record in run.metrics()]
+    assert found.pictures is not None
+    assert found.pictures([0])[0].startswith(b"\x89PNG")
+
+
+def test_views_are_fresh_and_the_samples_are_as_they_are(trained: tuple[Run, Run]) -> None:
+    run = trained[0]
+    found = run_subject(run, Where.FEATURES)
+    torch.testing.assert_close(found.samples, run.embed(run.dataset.train_images))
+    assert found.positives is not None
+    assert not torch.equal(found.embeddings, found.positives)
+    assert not torch.equal(found.embeddings, found.samples)
+    assert found.embeddings.shape[1] != run_subject(run).embeddings.shape[1] == 8
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["whole", "part"])
+@pytest.mark.parametrize("where", Where)
+def test_copies_are_named_as_the_training_names_them(
+    trained: tuple[Run, Run], pixels: np.ndarray, which: int, where: Where
+) -> None:
+    """By their place among the training images before any were left out."""
+    run = trained[which]
+    everything = trained[0].dataset.train_images
+    copies = {
+        (i, j)
+        for i in range(len(everything))
+        for j in range(i + 1, len(everything))
+        if torch.equal(everything[i], everything[j])
+    }
+    subject = run_subject(run, where)
+    seen = set(subject.named(torch.arange(len(subject))).tolist())
+    expected = {pair for pair in copies if seen.issuperset(pair)}
+    found = numbers(inspect(subject, {"infonce": run.loss}))
+    assert expected
+    assert {tuple(sorted(pair)) for *pair, _ in found["duplicates"]} == expected
+
+
+def test_a_limited_run_names_the_rows_of_its_source(trained: tuple[Run, Run]) -> None:
+    run = trained[1]
+    found = run_subject(run)
+    assert len(found) == _LIMIT
+    assert found.numbers is not None
+    assert torch.equal(trained[0].dataset.train_images[found.numbers], run.dataset.train_images)
+    assert found.id_of(7) == str(int(found.numbers[7]))
+
+
+def test_images_given_in_python_are_gone() -> None:
+    run = fit(torch.randint(256, (32, 8, 8)), observer=Silent(), **_SMALL)
+    with pytest.raises(ConfigError, match="given in Python; write its features"):
+        run_subject(run)
+
+
+def _pictures(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), size: int = 8) -> Path:
+    for number in range(12):
+        file = folder / classes[number % len(classes)] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image = np.random.default_rng(number).integers(0, 256, (size, size), dtype=np.uint8)
+        Image.fromarray(image).save(file)
+    return folder
+
+
+@pytest.mark.parametrize("exported", [False, True], ids=["run", "export"])
+def test_a_folder_of_images_in_classes(trained: tuple[Run, Run], tmp_path: Path, exported: bool) -> None:
+    encoder = trained[0].folder
+    if exported:
+        encoder = tmp_path / "export"
+        export(trained[0], encoder, onnx=False)
+    told: list[float] = []
+    found = folder_subject(_pictures(tmp_path / "images"), encoder, None, told.append)
+    assert (found.classes, sorted(found.labels.tolist())) == (("cat", "dog"), [0] * 6 + [1] * 6)  # type: ignore[union-attr]
+    assert found.ids is not None
+    assert set(found.ids) == {f"{'cat' if number % 2 == 0 else 'dog'}/{number}.png" for number in range(12)}
+    image = to_images(np.asarray(Image.open(tmp_path / "images" / found.ids[3]))[None])
+    torch.testing.assert_close(found.embeddings[3:4], trained[0].embed(image), rtol=1e-4, atol=1e-5)
+    assert found.label_of(3) == found.ids[3].split("/")[0]
+    assert told[-1] == 1
+
+
+def test_a_folder_of_images_alone(trained: tuple[Run, Run], tmp_path: Path) -> None:
+    found = folder_subject(_pictures(tmp_path / "images", ("",), size=16), trained[0].folder)
+    assert (found.labels, found.classes) == (None, ())
+    assert found.embeddings.shape[0] == 12
+
+
+def test_an_encoder_that_is_none(tmp_path: Path, trained: tuple[Run, Run]) -> None:
+    with pytest.raises(ConfigError, match="is neither a run nor an export"):
+        folder_subject(_pictures(tmp_path / "images"), tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError):
+        folder_subject(tmp_path / "empty", trained[0].folder)
+
+
+def test_images_that_moved(trained: tuple[Run, Run], tmp_path: Path) -> None:
+    run = trained[0]
+    assert run.config.data.folder is not None
+    shutil.copy(run.config.data.folder, tmp_path / "moved.npz")
+    moved = run.config.data.model_copy(update={"folder": tmp_path / "moved.npz"})
+    torch.testing.assert_close(run_subject(run, images=moved).embeddings, run_subject(run).embeddings)
+    gone = run.config.data.model_copy(update={"folder": tmp_path / "gone.npz"})
+    with pytest.raises(DataError, match=r"gone\.npz"):
+        run_subject(run, images=gone)
