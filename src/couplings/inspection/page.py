@@ -97,7 +97,7 @@ def _number(value: float | None) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def _figures(found: Inspection) -> Iterator[_Figure]:
