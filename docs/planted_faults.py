@@ -28,8 +28,9 @@ from couplings.train.run import Run
 NOISES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 """Of near duplicates, in standard deviations of each dimension."""
 SEEDS = (0, 1, 2)
-_PAIRS = 60_000
-"""How deep false negatives are looked for."""
+USUAL, DEEP = Settings(pairs=100), Settings(pairs=60_000)
+QUICK = Settings(batch_size=32, rounds=1, pairs=100)
+"""Enough where batches do not matter: for duplicates and dimensions."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def score(planted: frozenset[Any], found: frozenset[Any], before: frozenset[Any]
 
 def found_pairs(subject: Subject) -> frozenset[tuple[int, int]]:
     """The duplicates of the JSON."""
-    return frozenset((int(i), int(j)) for i, j, _ in inspected(subject)["duplicates"])
+    return frozenset((int(i), int(j)) for i, j, _ in inspected(subject, how=QUICK)["duplicates"])
 
 
-def inspected(subject: Subject, loss: Loss | None = None, pairs: int = 100) -> dict[str, Any]:
+def inspected(subject: Subject, loss: Loss | None = None, how: Settings = USUAL) -> dict[str, Any]:
     """The JSON."""
-    return numbers(inspect(subject, {"loss": loss or InfoNCE(0.2)}, Settings(pairs=pairs)))
+    return numbers(inspect(subject, {"loss": loss or InfoNCE(0.2)}, how))
 
 
 def duplicates_table(subject: Subject, before: frozenset[tuple[int, int]]) -> Iterator[str]:
@@ -120,6 +121,10 @@ def single_table(subject: Subject) -> Iterator[str]:
     """What is planted once: a dimension, a hub."""
     yield from _head("planted", "found", "flagged without it")
     plain = inspected(subject)
+    heaviest = [inspected(one.subject)["summary"] for one in (hub(subject, 7 * seed) for seed in SEEDS)]
+    masses = ", ".join(f"{one['largest_mass']:.2f}" for one in heaviest)
+    hits = sum(one["largest_mass_row"] == 7 * seed for one, seed in zip(heaviest, SEEDS, strict=True))
+    yield _line("the same, as the heaviest row", f"{hits} of {len(SEEDS)}, masses {masses}", "1")
     for name, key, plant in (
         ("a constant dimension", "collapsed_dimensions", lambda seed: collapsed(subject, seed, 0.0)),
         ("a dimension of 0.1 % of its deviation", "collapsed_dimensions", lambda seed: collapsed(subject, seed, 1e-3)),
@@ -142,7 +147,7 @@ def false_negatives_table(subject: Subject) -> Iterator[str]:
         **{name: LOSSES[name]() for name in ("hcl-ot", "gca-ince", "cacr")},
     }
     for name, loss in losses.items():
-        rows = inspected(subject, loss, _PAIRS)["summary"]["precision"]
+        rows = inspected(subject, loss, DEEP)["summary"]["precision"]
         if name == next(iter(losses)):
             yield from _head("order", *(f"first {row['depth']:,}" for row in rows))
             yield _line("similarity", *(f"{row['by_similarity']:.3f}" for row in rows))

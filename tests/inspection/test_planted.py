@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from couplings import InfoNCE
-from couplings.inspection import Subject
+from couplings.inspection import Settings, Subject
 from couplings.inspection.runs import Where, run_subject
 from couplings.train import Silent, preset, train, with_overrides
 
 SEEDS = (0, 1)
+SMALL = Settings(batch_size=64, pairs=20)
 
 
 def _script() -> ModuleType:
@@ -36,10 +37,11 @@ PLANT = _script()
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    """1,297 digits in two views, embedded by an encoder that was trained for 40 steps."""
-    small = {"steps": 40, "batch_size": 128, "encoder.width": 8, "projector.hidden": 32, "projector.dim": 16}
+    """800 digits in two views, embedded by an encoder that was trained for 20 steps."""
+    small = {"steps": 20, "batch_size": 64, "data.limit": 800, "encoder.width": 8, "projector.hidden": 32}
     run = train(with_overrides(preset("digits"), small), tmp_path_factory.mktemp("digits") / "run", Silent())
-    return run_subject(run, Where.FEATURES)
+    # Rows are named by their place here, not among all digits.
+    return replace(run_subject(run, Where.FEATURES), numbers=None)
 
 
 @pytest.fixture(scope="module")
@@ -75,19 +77,19 @@ def test_near_duplicates(still: Subject, before: frozenset[tuple[int, int]]) -> 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-3])
 def test_a_collapsed_dimension(still: Subject, noise: float) -> None:
-    dead = PLANT.inspected(still)["collapsed_dimensions"]
+    dead = PLANT.inspected(still, how=PLANT.QUICK)["collapsed_dimensions"]
     alive = next(dimension for dimension in range(still.embeddings.shape[1]) if dimension not in dead)
-    found = PLANT.inspected(PLANT.collapsed(still, alive, noise).subject)
+    found = PLANT.inspected(PLANT.collapsed(still, alive, noise).subject, how=PLANT.QUICK)
     assert found["collapsed_dimensions"] == sorted([*dead, alive])
     assert found["summary"]["collapsed_dimensions"] == len(dead) + 1
 
 
 def test_swapped_positives(seen: Subject) -> None:
     """Precision is bounded by the positives that fail without being swapped, whose views are too strong."""
-    own = len(PLANT.inspected(seen)["failing_positives"])
+    own = len(PLANT.inspected(seen, how=SMALL)["failing_positives"])
     for seed in SEEDS:
         planted = PLANT.swapped(seen, 0.05, seed)
-        found = PLANT.inspected(planted.subject)
+        found = PLANT.inspected(planted.subject, how=SMALL)
         flagged = frozenset(found["failing_positives"])
         share = PLANT.score(planted.rows, flagged)
         assert share.recall >= 0.85
@@ -99,9 +101,9 @@ def test_a_hub() -> None:
     """A row in the mean direction of a space that is spread wide but for a common part."""
     z = torch.randn(1000, 32, generator=torch.Generator().manual_seed(0))
     z[:, 0] += 3
-    plain = Subject("made", z)
-    assert PLANT.inspected(plain, InfoNCE(0.1))["hubs"] == []
-    found = PLANT.inspected(PLANT.hub(plain, 123).subject, InfoNCE(0.1))
+    plain, large = Subject("made", z), Settings(pairs=20)
+    assert PLANT.inspected(plain, InfoNCE(0.1), large)["hubs"] == []
+    found = PLANT.inspected(PLANT.hub(plain, 123).subject, InfoNCE(0.1), large)
     assert found["hubs"] == [123]
     assert found["hub_masses"][0] > 3
 

@@ -79,6 +79,7 @@ def _summary(found: Inspection) -> dict[str, Any]:
         "batch_size": _number(found.survey.batch_size),
         "plan_entropy": _number(found.survey.effective_negatives.clamp_min(1).log().mean().item()),
         "largest_mass": _number(found.survey.mass.max().item()),
+        "largest_mass_row": found.subject.named(found.survey.mass.argmax()).item(),
         "duplicate_pairs": len(found.duplicates.pairs),
         "failing_positives": len(found.failing_positives),
         "hubs": len(found.hubs),
