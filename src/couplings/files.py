@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from typing import BinaryIO
 
-__all__ = ["half_written", "named", "remove_leftovers", "replacing", "write_bytes"]
+__all__ = ["folder_for", "half_written", "named", "remove_leftovers", "replacing", "write_bytes"]
 
 _UNFINISHED = ".part"
+
+
+@contextmanager
+def folder_for(path: Path) -> Iterator[None]:
+    """Make a folder before the work that fills it, so that one that cannot be written is told first.
+
+    If the work fails, folders that were made for it are gone again.
+
+    Raises:
+        OSError: it cannot be made or written.
+    """
+    made = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    try:
+        yield
+    except BaseException:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+        raise
 
 
 @contextmanager

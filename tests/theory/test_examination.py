@@ -15,7 +15,7 @@ from couplings.cli import main
 from couplings.errors import InvalidInput
 from couplings.theory.catalogue import FAMILIES, claim_named, family_named, selected
 from couplings.theory.claim import Check, Claim, Finding, Paper, Picture, Relation, Standing, at_least, at_most, equal
-from couplings.theory.examination import Outcome, examine, examine_one
+from couplings.theory.examination import Outcome, _Result, _work, examine, examine_one
 from couplings.theory.page import PAGE, summary, write
 
 CHEAP = ("hard-negatives/kappa", "attraction-repulsion/weights")
@@ -97,6 +97,48 @@ def test_an_error_is_an_outcome() -> None:
     assert outcome.picture is None
 
 
+def test_a_missing_solver_says_nothing_about_a_claim(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(*_: object, **__: object) -> list[Outcome]:
+        return [_Result(missing="cvxpy").of(_claim())]
+
+    with pytest.raises(ModuleNotFoundError) as caught:
+        without()
+    assert caught.value.name == "cvxpy"
+    monkeypatch.setattr("couplings.cli.examining.examine", without)
+    assert main(["theory", "--only", CHEAP[0]]) == 2
+    assert "cvxpy is not installed; pip install 'couplings[theory]'" in capsys.readouterr().err
+
+
+def test_a_library_that_is_missing_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def needs() -> Finding:
+        raise ModuleNotFoundError("no module named ot", name="ot")
+
+    claim = Claim("minmax/fake", "A fake", "It solves.", Paper.GCA, Standing.DERIVED, needs)
+    monkeypatch.setattr("couplings.theory.examination.claim_named", lambda name: claim)
+    assert _work(claim.name, lambda steps: None).missing == "ot"
+
+
+def test_figures_of_other_claims_go_and_other_files_stay(tmp_path: Path) -> None:
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    for name in ("minmax-descent.svg", "mine.png"):
+        (figures / name).write_text("old")
+    write([examine_one(_claim(equal("one", 1.0, 1.0, 0.0)))], tmp_path, "c")
+    assert sorted(path.name for path in figures.iterdir()) == ["mine.png", "minmax-fake.png", "minmax-fake.svg"]
+
+
+def test_nothing_is_left_of_work_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> list[Outcome]:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("couplings.cli.examining.examine", stopped)
+    assert main(["theory", "--only", CHEAP[0], "--output", "new/folder"]) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:
     told: list[Outcome] = []
@@ -167,6 +209,8 @@ def test_the_command_fails_with_a_claim(
     [
         (["--only", "latent"], "did you mean 'latent-classes'?"),
         (["--workers", "0"], "workers: 0 came"),
+        (["latent-clases"], "is no command of 'couplings theory'; claims are named behind --only"),
+        (["--only"], "--only names nothing"),
         (["latent-classes", "--prior", "0.5", "0.4", "--k", "1"], "prior must sum to one"),
         (["latent-classes", "--prior", "0.5", "0.5", "--k", "0"], "must be an integer >= 1, got 0"),
         (["latent-classes", "--prior", "0.5", "0.5", "--k", "2", "--scale", "nan"], "scale must be finite"),

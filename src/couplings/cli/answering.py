@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from couplings.display import console, say
-from couplings.files import write_bytes
+from couplings.files import folder_for, write_bytes
 from couplings.report.style import drawn
 from couplings.theory.latent_classes.answer import Answer, Row, answer
 
@@ -19,8 +19,8 @@ _PICTURES = ("grams", "over-k")
 
 def latent_classes_command(prior: Sequence[float], ks: Sequence[int], scale: float, output: Path) -> None:
     """Answer, show, write."""
-    found = answer(prior, ks, scale=scale)
-    # The answer is on the screen whatever becomes of the folder.
+    with folder_for(output):
+        found = answer(prior, ks, scale=scale)
     console.print(_table(found))
     for sentence in found.sentences:
         say(sentence)
@@ -52,7 +52,6 @@ def _merged(row: Row) -> str:
 
 
 def _write(found: Answer, folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "latent-classes.json"]
     kept = {"prior": found.prior, "scale": found.scale, "rows": [asdict(row) for row in found.rows]}
     write_bytes(paths[0], json.dumps({**kept, "sentences": found.sentences}, indent=1).encode())

@@ -13,13 +13,27 @@ from rich.table import Table
 
 from couplings.display import Bar, bar, console, duration, say
 from couplings.errors import InvalidInput
+from couplings.files import folder_for
 from couplings.theory.catalogue import FAMILIES, selected
-from couplings.theory.claim import Check
+from couplings.theory.claim import Check, Claim
 from couplings.theory.examination import Outcome, examine
 from couplings.theory.page import number, summary, write
 
 _FAILED = 1
 _QUESTION = "--prior 0.85 0.1 0.05 --k 1 2 4 8"
+
+
+def chosen(misplaced: Sequence[str], only: Sequence[str] | None) -> Sequence[str]:
+    """The names behind --only.
+
+    Raises:
+        InvalidInput: --only without a name, or a name that does not stand behind it.
+    """
+    if misplaced:
+        raise InvalidInput(f"'{misplaced[0]}' is no command of 'couplings theory'; claims are named behind --only")
+    if only is not None and not only:
+        raise InvalidInput("--only names nothing; name families or claims (--list), or leave it out for all")
+    return only or ()
 
 
 def list_claims(names: Sequence[str]) -> None:
@@ -37,17 +51,20 @@ def theory_command(names: Sequence[str], output: Path, workers: int | None) -> i
         raise InvalidInput(f"workers: {workers} came; at least one process must do the work")
     start = time.perf_counter()
     claims = selected(names)
-    # Before the work: a folder that cannot be made is told now.
-    output.mkdir(parents=True, exist_ok=True)
-    with bar(len(claims), "claims") as progress:
-        display = _Display(progress)
-        try:
-            outcomes = examine(claims, workers, display.on_outcome)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"stopped after {display.done} of {len(claims)} claims; no page written") from None
+    with folder_for(output):
+        outcomes = _examined(claims, workers)
     written = write(outcomes, output, shlex.join(["couplings", *sys.argv[1:]]))
     _close(outcomes, written, time.perf_counter() - start)
     return 0 if all(outcome.passed for outcome in outcomes) else _FAILED
+
+
+def _examined(claims: Sequence[Claim], workers: int | None) -> list[Outcome]:
+    with bar(len(claims), "claims") as progress:
+        display = _Display(progress)
+        try:
+            return examine(claims, workers, display.on_outcome)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped after {display.done} of {len(claims)} claims; no page written") from None
 
 
 class _Display:
@@ -102,5 +119,6 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
         for outcome in members:
             held = sum(check.passed for check in outcome.checks)
             numbers = f"{held} of {len(outcome.checks)}"
-            table.add_row(escape(outcome.claim.title), outcome.claim.standing.value, numbers, _word(outcome))
+            title = f"{escape(outcome.claim.title)}\n[dim]{outcome.claim.name}[/dim]"
+            table.add_row(title, outcome.claim.standing.value, numbers, _word(outcome))
     return table

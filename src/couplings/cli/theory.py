@@ -23,7 +23,7 @@ Wholes = Annotated[list[Whole], Parameter(consume_multiple=True, negative=())]
 
 @theory.default
 def claims(
-    *,
+    *misplaced: Annotated[str, Parameter(show=False)],
     output: Path = Path("runs/theory"),
     only: Names = None,
     workers: Whole | None = None,
@@ -32,18 +32,20 @@ def claims(
     """Examine all claims and write one page with the figures; a few minutes on two cores. Exit code 1 if one fails.
 
     Args:
+        misplaced: None: claims are named behind --only.
         output: Folder of the page, the numbers and the figures.
         only: Families or claims, FAMILY or FAMILY/NAME [default: all].
         workers: Claims at a time, each with one thread [default: the number of cores].
         list_: List the claims, and run nothing.
     """
     say(f"couplings {__version__}: {'claims' if list_ else 'examining claims'} of the theory.")
-    from couplings.cli.examining import list_claims, theory_command
+    from couplings.cli.examining import chosen, list_claims, theory_command
 
+    some = chosen(misplaced, only)
     if list_:
-        list_claims(only or [])
+        list_claims(some)
         return 0
-    return theory_command(only or [], output, workers)
+    return theory_command(some, output, workers)
 
 
 @theory.command

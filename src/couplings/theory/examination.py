@@ -60,8 +60,13 @@ class _Result:
     picture: Drawn | None = None
     error: str = ""
     seconds: float = 0.0
+    missing: str = ""
+    """A library that is not installed."""
 
     def of(self, claim: Claim) -> Outcome:
+        # An error that travels between processes loses the name.
+        if self.missing:
+            raise ModuleNotFoundError(f"no module named {self.missing}", name=self.missing)
         return Outcome(claim, self.checks, self.remarks, self.picture, self.error, self.seconds)
 
 
@@ -69,11 +74,17 @@ def examine_one(claim: Claim) -> Outcome:
     """Run a claim's program and draw its picture, in this process.
 
     An error of the program is an outcome too: the claim has failed, and the others can still be examined.
+
+    Raises:
+        ModuleNotFoundError: a solver is not installed.
     """
     start = time.perf_counter()
     try:
         finding: Finding = claim.examine()
         picture = _drawn(finding.picture)
+    except ModuleNotFoundError:
+        # A library that is not installed says nothing about the claim.
+        raise
     except Exception as error:
         return Outcome(claim, (), (), None, f"{type(error).__name__}: {error}", time.perf_counter() - start)
     return Outcome(claim, finding.checks, finding.remarks, picture, "", time.perf_counter() - start)
@@ -85,7 +96,10 @@ def _drawn(picture: Picture) -> Drawn:
 
 
 def _work(name: str, tick: Tick) -> _Result:
-    outcome = examine_one(claim_named(name))
+    try:
+        outcome = examine_one(claim_named(name))
+    except ModuleNotFoundError as error:
+        return _Result(missing=error.name or str(error))
     tick(1)
     return _Result(outcome.checks, outcome.remarks, outcome.picture, outcome.error, outcome.seconds)
 
@@ -108,6 +122,7 @@ def examine(
         The outcomes, in the order of the claims.
 
     Raises:
+        ModuleNotFoundError: a solver is not installed.
         WorkerStopped: the system stopped a process.
         KeyboardInterrupt: Ctrl-C.
     """

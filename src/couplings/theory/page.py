@@ -15,7 +15,7 @@ import torch
 from couplings import __version__
 from couplings.files import write_bytes
 from couplings.html import data_uri, render
-from couplings.theory.catalogue import FAMILIES
+from couplings.theory.catalogue import FAMILIES, selected
 from couplings.theory.claim import Check, Standing
 from couplings.theory.examination import Outcome
 
@@ -59,14 +59,27 @@ def write(outcomes: Sequence[Outcome], folder: Path, command: str) -> list[Path]
     """
     figures = folder / FIGURES
     figures.mkdir(parents=True, exist_ok=True)
+    _forget_others(figures, {outcome.claim.name for outcome in outcomes})
     for outcome in outcomes:
         if outcome.picture is not None:
-            stem = outcome.claim.name.replace("/", "-")
+            stem = _stem(outcome.claim.name)
             write_bytes(figures / f"{stem}.svg", outcome.picture.svg)
             write_bytes(figures / f"{stem}.png", outcome.picture.png)
     write_bytes(folder / NUMBERS, json.dumps(_numbers(outcomes), indent=1, ensure_ascii=False).encode())
     write_bytes(folder / PAGE, _page(outcomes, command))
     return [folder / PAGE, folder / NUMBERS, figures]
+
+
+def _forget_others(figures: Path, names: set[str]) -> None:
+    """Remove figures of claims that the page no longer shows; other files stay."""
+    for claim in selected([]):
+        for kind in ("svg", "png"):
+            if claim.name not in names:
+                (figures / f"{_stem(claim.name)}.{kind}").unlink(missing_ok=True)
+
+
+def _stem(name: str) -> str:
+    return name.replace("/", "-")
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
