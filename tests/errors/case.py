@@ -21,6 +21,7 @@ class Group(Enum):
     SETTINGS = "Settings and recipes"
     PAIRS = "Excluded pairs"
     FOLDER = "Run folders and checkpoints"
+    INSPECT = "couplings inspect"
     COMMAND = "The command line"
     DEVICE = "Devices and libraries"
     DISK = "Full disks"

@@ -7,7 +7,8 @@ from data_cases import DATA
 from device_cases import DEVICES
 from disk_cases import DISKS
 from folder_cases import FOLDERS
+from inspect_cases import INSPECT
 from pair_cases import PAIRS
 from settings_cases import SETTINGS
 
-CASES = (*DATA, *SETTINGS, *PAIRS, *FOLDERS, *COMMANDS, *DEVICES, *DISKS)
+CASES = (*DATA, *SETTINGS, *PAIRS, *FOLDERS, *INSPECT, *COMMANDS, *DEVICES, *DISKS)
