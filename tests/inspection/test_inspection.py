@@ -1,0 +1,130 @@
+"""What an inspection puts together: candidates, suspicion, groups, precision against labels, JSON that is JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from couplings import Alignment, InfoNCE, InvalidInput
+from couplings.inspection import Inspection, Settings, Subject, inspect
+from couplings.inspection.files import numbers
+
+_HOW = Settings(batch_size=16, rounds=2, shown=8)
+
+
+def _subject(n: int = 80, **more: Any) -> Subject:
+    """Four classes around four points; rows 0 and 1 are equal."""
+    labels = torch.arange(n) // 2 % 4
+    z = 2 * torch.eye(4, 8)[labels] + 0.5 * torch.randn(n, 8, generator=torch.Generator().manual_seed(0))
+    z[1] = z[0]
+    return Subject("made", z, labels=labels, classes=("a", "b", "c", "d"), **more)
+
+
+def _inspected(subject: Subject, how: Settings = _HOW) -> Inspection:
+    return inspect(subject, {"infonce": InfoNCE(0.2), "half": InfoNCE(0.5), "alignment": Alignment()}, how)
+
+
+@pytest.fixture(scope="module")
+def found() -> Inspection:
+    return _inspected(_subject())
+
+
+def test_candidates_are_the_most_similar_pairs(found: Inspection) -> None:
+    candidates = found.candidates
+    unit = torch.nn.functional.normalize(found.subject.embeddings, dim=1)
+    assert candidates.pairs[0].tolist() == [0, 1]
+    torch.testing.assert_close(
+        candidates.similarity, (unit[candidates.pairs[:, 0]] * unit[candidates.pairs[:, 1]]).sum(1)
+    )
+    every = (unit @ unit.T).triu(1)
+    torch.testing.assert_close(candidates.similarity[:20], every[every != 0].sort(descending=True).values[:20])
+    assert len(candidates.pairs) == 80
+    assert len(_inspected(found.subject, replace(_HOW, pairs=7)).candidates.pairs) == 7
+
+
+def test_suspicion_is_the_hardest_push_on_a_row(found: Inspection) -> None:
+    expected = [0.0] * 80
+    for (i, j), push in zip(found.candidates.pairs.tolist(), found.candidates.push.tolist(), strict=True):
+        expected[i], expected[j] = max(expected[i], push), max(expected[j], push)
+    assert found.suspicion.tolist() == expected
+
+
+def test_precision_is_counted_against_labels(found: Inspection) -> None:
+    assert found.truth is not None
+    labels = found.subject.labels
+    assert labels is not None
+    same = [bool(labels[i] == labels[j]) for i, j in found.candidates.pairs.tolist()]
+    (depth,) = found.truth.depths
+    assert (depth.depth, depth.by_similarity) == (80, sum(same) / 80)
+    chance = (labels[:, None] == labels).double().fill_diagonal_(0).sum() / (80 * 79)
+    assert found.truth.chance == pytest.approx(float(chance), abs=0.05)
+    assert found.truth.push_on_same > 1.5 * found.truth.chance
+
+
+def test_without_labels_there_is_no_precision(found: Inspection) -> None:
+    for labels in (None, torch.full((80,), -1)):
+        bare = _inspected(replace(found.subject, labels=labels))
+        assert bare.truth is None
+        assert numbers(bare)["summary"]["precision"] == []
+
+
+def test_losses_that_repel_nothing_are_left_out(found: Inspection) -> None:
+    assert list(found.responses) == ["infonce", "half"]
+    with pytest.raises(InvalidInput, match="loss: alignment repels nothing"):
+        inspect(found.subject, {"alignment": Alignment()})
+
+
+def test_groups_are_no_candidates_and_no_duplicates() -> None:
+    groups = torch.arange(80) // 2
+    found = _inspected(_subject(groups=groups))
+    assert (groups[found.candidates.pairs[:, 0]] != groups[found.candidates.pairs[:, 1]]).all()
+    assert found.duplicates.pairs.tolist() == []
+
+
+def test_samples_as_they_are_say_who_is_alike() -> None:
+    """Views of copies differ; the samples do not."""
+    plain = _subject()
+    noise = [0.3 * torch.randn(80, 8) for _ in range(2)]
+    views = replace(plain, embeddings=plain.embeddings + noise[0], positives=plain.embeddings + noise[1])
+    assert _inspected(views).duplicates.pairs.tolist() == []
+    assert _inspected(replace(views, still=plain.embeddings)).duplicates.pairs.tolist() == [[0, 1]]
+
+
+def test_rows_are_named_as_the_source_names_them() -> None:
+    found = numbers(_inspected(_subject(numbers=100 + torch.arange(80))))
+    assert found["duplicates"] == [[100, 101, 300]]
+    assert found["summary"]["largest_mass_row"] >= 100
+    assert all(row >= 100 for entry in found["gallery"] for row in entry["pair"])
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_few_rows_and_equal_rows_give_json(n: int) -> None:
+    for z in (torch.randn(n, 3), torch.ones(n, 3)):
+        found = numbers(_inspected(Subject("few", z), Settings()))
+        assert json.loads(json.dumps(found, allow_nan=False))["rows"] == n
+        assert found["failing_positives"] == []
+
+
+def test_an_inspection_is_seeded(found: Inspection) -> None:
+    again, other = _inspected(found.subject), _inspected(found.subject, replace(_HOW, seed=1))
+    assert torch.equal(again.survey.mass, found.survey.mass)
+    assert torch.equal(again.candidates.push, found.candidates.push)
+    assert not torch.equal(other.survey.mass, found.survey.mass)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"batch_size": 3}, "batch_size must be at least 4, got 3"),
+        ({"rounds": 0}, "rounds must be at least 1, got 0"),
+        ({"shown": 1}, "shown must be at least 2, got 1"),
+        ({"pairs": -1}, "pairs must be an integer >= 0, got -1"),
+    ],
+)
+def test_settings_that_are_refused(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        Settings(**how)
