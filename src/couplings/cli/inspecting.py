@@ -13,7 +13,7 @@ from couplings.cli.inspect import InspectOptions, MapName
 from couplings.cli.settings import of_word
 from couplings.compare.variants import Variant, losses_named
 from couplings.display import Bar, bar, console, duration, say
-from couplings.files import write_bytes
+from couplings.files import folder_for, write_bytes
 from couplings.inspection import Inspection, Level, Plane, Settings, Subject, advice, inspect
 from couplings.inspection.arrays import Keys, read_arrays
 from couplings.inspection.files import DUPLICATES, PAIRS, ROWS, write_tables
@@ -37,13 +37,13 @@ def inspect_command(source: Path, output: Path, options: InspectOptions) -> None
     _check_installed(options)
     run = Run.load(source) if is_run(source) else None
     losses, settings = _losses(options, run), _settings(options, run)
-    with _Stages() as stages:
-        subject = _subject(source, run, options, stages)
-        say(_described(subject))
-        found = inspect(subject, losses, settings, stages.update)
-    # All is computed before the folder is made.
-    whole = page(found)
-    output.mkdir(parents=True, exist_ok=True)
+    with folder_for(output):
+        with _Stages() as stages:
+            subject = _subject(source, run, options, stages)
+            say(_described(subject))
+            found = inspect(subject, losses, settings, stages.update)
+        whole = page(found)
+    # All is computed before the first file is replaced.
     write_bytes(output / _PAGE, whole)
     written = [output / _PAGE, *write_tables(found, output)]
     _close(found, written, run)

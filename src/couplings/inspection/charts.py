@@ -14,8 +14,8 @@ from torch import Tensor
 from couplings.html import data_uri
 from couplings.inspection.inspection import Inspection
 from couplings.inspection.payload import clipped
-from couplings.report.curves import Panel, Record, _draw, _series
-from couplings.report.style import BLUE, INK, PALETTE, VERMILION, drawn, grid
+from couplings.report.curves import Panel, Record, draw_panel, series_of
+from couplings.report.style import BLUE, INK, PALETTE, VERMILION, drawn_svg, grid
 
 __all__ = ["Chart", "history", "mass", "negatives", "responses", "spectrum"]
 
@@ -114,7 +114,7 @@ _PANELS = (
 def history(found: Inspection) -> Chart | None:
     """The course of the training; None where nothing of it is known."""
     records = [_plain_record(record) for record in found.subject.history if "step" in record]
-    panels = [panel for panel in _PANELS if _series(panel.key, records)]
+    panels = [panel for panel in _PANELS if series_of(panel.key, records)]
     if not panels:
         return None
     rows = (len(panels) + 1) // 2
@@ -122,7 +122,7 @@ def history(found: Inspection) -> Chart | None:
     def draw(figure: Figure) -> None:
         places = figure.subplots(rows, 2, squeeze=False).ravel()
         for axes, panel in zip(places, panels, strict=False):
-            _draw(axes, panel, records)
+            draw_panel(axes, panel, records)
         for axes in places[len(panels) :]:
             axes.set_visible(False)
 
@@ -131,7 +131,7 @@ def history(found: Inspection) -> Chart | None:
 
 def _courses(panels: list[Panel], records: list[Record]) -> Iterator[str]:
     for panel in panels:
-        for name, points in _series(panel.key, records).items():
+        for name, points in series_of(panel.key, records).items():
             named = panel.title if name == panel.key else f"{panel.title}, {name}"
             (first, start), (last, end) = points[0], points[-1]
             yield f"{named}: from {start:.3g} at step {first:g} to {end:.3g} at step {last:g}"
@@ -145,7 +145,7 @@ def _plain_record(record: Record) -> Record:
 
 
 def _chart(draw: Callable[[Figure], None], size: tuple[float, float], title: str, words: str) -> Chart:
-    return Chart(data_uri(drawn(draw, size, title)[0], "image/svg+xml"), f"{title}. {words}")
+    return Chart(data_uri(drawn_svg(draw, size, title), "image/svg+xml"), f"{title}. {words}")
 
 
 def _histogram(axes: Axes, values: Tensor) -> None:

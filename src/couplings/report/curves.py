@@ -51,7 +51,7 @@ def curves(metrics: Sequence[Record], path: str | os.PathLike[str], title: str =
         >>> records = [{"step": t, "loss": 5 / t, "alignment": 1 / t} for t in range(1, 30)]
         >>> curves(records, "curves.png")  # doctest: +SKIP
     """
-    panels = [panel for panel in _PANELS if _series(panel.key, metrics)]
+    panels = [panel for panel in _PANELS if series_of(panel.key, metrics)]
     if not panels:
         wanted = ", ".join(panel.key for panel in _PANELS)
         raise ValueError(f"metrics: {len(metrics)} records came and none has any of {wanted}; nothing to draw")
@@ -59,13 +59,14 @@ def curves(metrics: Sequence[Record], path: str | os.PathLike[str], title: str =
     with canvas(path, (9.0, 0.6 + 2.6 * rows), title) as figure:
         grids = figure.subplots(rows, 2, squeeze=False).ravel()
         for axes, panel in zip(grids, panels, strict=False):
-            _draw(axes, panel, metrics)
+            draw_panel(axes, panel, metrics)
         for axes in grids[len(panels) :]:
             axes.set_visible(False)
 
 
-def _draw(axes: Axes, panel: Panel, metrics: Sequence[Record]) -> None:
-    series = _series(panel.key, metrics)
+def draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Record]) -> None:
+    """Draw a quantity over the steps; several series of it get a legend."""
+    series = series_of(panel.key, metrics)
     for colour, (name, points) in zip(cycle(PALETTE), series.items(), strict=False):
         steps, values = np.asarray(points, dtype=float).T
         smooth = _smooth(values)
@@ -84,7 +85,7 @@ def _draw(axes: Axes, panel: Panel, metrics: Sequence[Record]) -> None:
     grid(axes, "y")
 
 
-def _series(key: str, metrics: Sequence[Record]) -> dict[str, list[tuple[float, float]]]:
+def series_of(key: str, metrics: Sequence[Record]) -> dict[str, list[tuple[float, float]]]:
     """(step, value) points by name: a quantity with parts, as the entropies of two plans, has several."""
     series: dict[str, list[tuple[float, float]]] = {}
     for record in metrics:

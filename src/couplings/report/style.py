@@ -66,6 +66,13 @@ def drawn(draw: Callable[[Figure], None], size: tuple[float, float], title: str)
         return _bytes(figure, "svg", metadata={"Date": None}), _bytes(figure, "png")
 
 
+def drawn_svg(draw: Callable[[Figure], None], size: tuple[float, float], title: str) -> bytes:
+    """The picture that `draw` makes on a figure of `size` inches, as SVG, always in the same bytes."""
+    with _titled(size, title) as figure:
+        draw(figure)
+        return _bytes(figure, "svg", metadata={"Date": None})
+
+
 @contextmanager
 def _titled(size: tuple[float, float], title: str) -> Iterator[Figure]:
     with matplotlib.rc_context(_SETTINGS):
