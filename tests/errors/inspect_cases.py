@@ -72,7 +72,7 @@ INSPECT = (
         "a map without its library",
         f"{_NPZ} --map umap",
         "--map umap umap-learn",
-        "pip install umap-learn",
+        "pip install 'couplings[umap]'",
         _GOOD,
         patched("couplings.cli.inspecting.find_spec", lambda name: None),
     ),

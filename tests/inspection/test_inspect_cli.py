@@ -128,7 +128,7 @@ def test_the_table_of_rows_opens_where_it_should(monkeypatch: pytest.MonkeyPatch
         ("file.npz --batch-size 3", "batch_size must be at least 4, got 3"),
         ("file.npz --rounds 0", "rounds must be at least 1, got 0"),
         ("file.npz --pairs -1", "pairs must be an integer >= 0, got -1"),
-        ("file.npz --map umap", "umap-learn is not installed; pip install umap-learn"),
+        ("file.npz --map umap", "umap-learn is not installed; pip install 'couplings[umap]'"),
         ("file.npz --atlas", "embedding-atlas is not installed; pip install embedding-atlas"),
     ],
 )

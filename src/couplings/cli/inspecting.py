@@ -73,7 +73,7 @@ def _check_installed(options: InspectOptions) -> None:
     if options.atlas and find_spec("pyarrow") is None:
         raise ConfigError("--atlas: its table needs pyarrow; pip install 'couplings[parquet]', or leave --atlas out")
     if options.map is MapName.UMAP and find_spec("umap") is None:
-        raise ConfigError("--map umap: umap-learn is not installed; pip install umap-learn, or take --map pca")
+        raise ConfigError("--map umap: umap-learn is not installed; pip install 'couplings[umap]', or take --map pca")
 
 
 def _subject(source: Path, run: Run | None, options: InspectOptions, stages: _Stages) -> Subject:
