@@ -86,14 +86,14 @@ def test_hardness_needs_both_sides_and_falls_with_reg() -> None:
 
 
 def test_kappa_scales_by_its_exponential() -> None:
-    assert _any(_failed("kappa", scale=lambda kappa: 1 + kappa, kappas=(1.0,)), "card TA4")
+    assert _any(_failed("kappa", scale=lambda kappa: 1 + kappa, kappas=(1.0,)), "(kappa, reg) = (1, 0.3)")
     assert _any(_failed("kappa", cost=lambda kappa: ExpSquaredEuclidean(kappa**2), kappas=(2.0,)), "all of kappa")
     assert _any(_failed("kappa", cost=lambda _: ExpSquaredEuclidean(1.0), kappas=(1.0,)), "reg not rescaled")
 
 
 def test_symmetry_needs_convergence_and_both_sides() -> None:
-    assert _any(_failed("symmetry", transport=_unconverged), "card TA5")
-    assert _any(_failed("symmetry", transport=_one_sided), "card TA5")
+    assert _any(_failed("symmetry", transport=_unconverged), "max |T - T'|")
+    assert _any(_failed("symmetry", transport=_one_sided), "max |T - T'|")
     assert _any(_failed("symmetry", tilt=_even), "HCL at the same reg")
 
 

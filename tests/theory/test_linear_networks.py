@@ -53,7 +53,7 @@ def test_a_network_is_what_its_parts_say() -> None:
 
 @pytest.mark.parametrize("widths", [(6, 4), (6, 8, 4), (6, 8, 8, 4), (6, 2, 4)])
 def test_ascent_finds_the_largest_eigenvalue(widths: tuple[int, ...]) -> None:
-    """Check card TB5: 2 E = lambda_max, all layers of rank one, the top eigenvector."""
+    """2 E = lambda_max, all layers of rank one, the top eigenvector."""
     form = _form()
     top = torch.linalg.eigh(form)[1][:, -1]
     for seed in range(3):
@@ -143,15 +143,28 @@ def test_an_ascent_that_is_cut_short_says_so() -> None:
         (lambda: ascend(_form(), random_network((5, 4), 0)), "5 inputs"),
         (lambda: ascend(_form(), random_network((6, 4), 0), rate=0.0), "rate"),
         (lambda: ascend(_form(), random_network((6, 4), 0), steps=0), "steps"),
+        (lambda: ascend(_form(), random_network((6, 4), 0), steps=1.5), "steps must be an integer"),
+        (lambda: ascend(_form(), random_network((6, 4), 0), rate=5), "rate must be below 1, got 5"),
+        (lambda: ascend(_form(), random_network((6, 4), 0), tolerance=-1), "tolerance must be >= 0"),
+        (lambda: ascend(_form().float(), random_network((6, 4), 0)), r"float64, got torch.float32: call .double"),
+        (lambda: ascend(_form(), LinearNetwork((torch.eye(6, dtype=F64),))), r"norm 1, got \[2.4.*normalised"),
+        (lambda: ascend(_form(), LinearNetwork((torch.eye(6) / 6**0.5,))), "layer 1 of start must be torch.float64"),
+        (lambda: ascend(_form(), (6, 4)), "LinearNetwork, got tuple"),
+        (lambda: curvature(random_network((6, 4), 0), _form().float()), r"float64, got torch.float32"),
+        (lambda: curvature(random_network((5, 4), 0), _form()), "5 inputs"),
         (lambda: random_network((6,), 0), "input and output"),
+        (lambda: random_network("ab", 0), "widths must be a sequence of integers, got 'ab'"),
+        (lambda: random_network((2.5, 2), 0), "each of widths must be an integer >= 0, got 2.5"),
+        (lambda: random_network((6, 4), "a"), "seed"),
         (lambda: random_network((6, 0, 4), 0), ">= 1"),
         (lambda: LinearNetwork((torch.zeros(2, 2),)).normalised(), "layer 1 is zero"),
         (lambda: critical_network(_form(), (5, 4), (0,)), "start with 6"),
         (lambda: critical_network(_form(), (6, 4), (6,)), "0 to 5"),
         (lambda: critical_network(_form(), (6, 4), ()), "0 to 5"),
+        (lambda: critical_network(_form(), (6, 4), (0.5,)), "each of which must be an integer"),
         (lambda: critical_network(_form(), (6, 4), (0, 1)), "2 layers"),
         (lambda: critical_network(_form(), (6, 4, 4), (0, 4)), "positive"),
-        (lambda: curvature(random_network((2, 2), 0), torch.tensor([[1.0, 2.0], [0.0, 1.0]])), "symmetric"),
+        (lambda: curvature(random_network((2, 2), 0), torch.tensor([[1.0, 2.0], [0.0, 1.0]], dtype=F64)), "symmetric"),
     ],
 )
 def test_bad_input_is_named(call, words: str) -> None:

@@ -52,7 +52,7 @@ def test_examples(module: str) -> None:
     assert (tried.failed, tried.attempted > 0) == (0, True)
 
 
-# Card TA1
+# What the bound is attained by
 
 
 @pytest.mark.parametrize("z", [torch.ones(8, 3), torch.eye(4).repeat_interleave(2, 0)], ids=["constant", "aligned"])

@@ -150,6 +150,16 @@ def test_the_librarys_weights_meet_the_conditions(seed: int, tau: float, rule: E
     assert float((player.objective(points) - player.objective(alpha)).min()) > -1e-12
 
 
+def test_near_feasible_points_reach_pairs_without_weight() -> None:
+    alpha = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=F64)
+    points = feasible_points(alpha, torch.tensor([[True, True, True, False]]), 6, seed=0)
+    torch.testing.assert_close(points.sum(2), torch.ones(6, 1, dtype=F64))
+    assert float(points[:, 0, 1:3].min()) > 0
+    assert not points[:, 0, 3].any()
+    assert float((points[::2] - alpha).abs().max()) < 0.01
+    assert float((points[1::2] - alpha).abs().amax((1, 2)).min()) > 0.02
+
+
 def _players() -> list[MinPlayer]:
     distances = half_distances(unit(VIEWS)).masked_fill(~negatives(4), torch.inf)
     rules = [Entropic(), Quadratic(), Power(1.5), Power(2.0), Power(3.0)]
@@ -225,6 +235,7 @@ def test_pictures_and_encoder_are_seeded_and_leave_the_global_generator_alone() 
         (lambda: MinPlayer(torch.ones(2, 3), 1.0, mass=torch.ones(3)), r"\(2,\)"),
         (lambda: MinPlayer(torch.ones(2, 3), 1.0, mass=torch.zeros(2)), "> 0"),
         (lambda: feasible_points(torch.ones(1, 2), torch.ones(1, 2) > 0, 0, seed=0), "count"),
+        (lambda: feasible_points(torch.ones(1, 2), torch.ones(1, 2) > 0, 1.5, seed=0), "count must be an integer"),
         (lambda: late_threshold(torch.ones(1, 2), -1.0), "temperature"),
     ],
 )

@@ -108,6 +108,8 @@ def test_the_square_player_needs_the_projection() -> None:
         square_player(weights=lambda views, tau: _late(views, tau) / _late(views, tau).sum(1, keepdim=True))
     )
     assert any("KKT" in what for what in scaled)
+    assert any("the square owes" in what for what in scaled)
+    assert any("feasible points" in what for what in scaled)
     assert not any("row sum" in what for what in scaled)
 
 

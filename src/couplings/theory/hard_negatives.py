@@ -223,6 +223,18 @@ def best_assignment(views: Sequence[Tensor]) -> float:
     return float(cosines[rows, columns].mean())
 
 
+def nearest_negatives(views: Sequence[Tensor]) -> float:
+    """The mean cosine of each anchor's most similar negative: hardness of tilting as reg -> 0.
+
+    Example:
+        >>> import torch
+        >>> from couplings.theory.hard_negatives import nearest_negatives
+        >>> nearest_negatives([torch.eye(3), torch.eye(3)])
+        0.0
+    """
+    return float(_cosines(views).masked_fill(_same_sample(views), -torch.inf).amax(1).mean())
+
+
 def clustered_views(
     samples: int = 24, clusters: int = 4, dim: int = 8, *, spread: float = 0.6, noise: float = 0.3, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:

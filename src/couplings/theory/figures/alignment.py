@@ -111,8 +111,8 @@ def _draw_zigzag(axes: Axes, points: Sequence[Point], wanted: Point) -> None:
     axes.annotate("row sums\nhold", (wanted[0], low), (-6, 0), textcoords="offset points", color=VERMILION, ha="right")
     axes.annotate("column sums hold", (left, wanted[1]), (2, 5), textcoords="offset points", color=GREEN)
     axes.annotate("kernel", points[0], (6, -10), textcoords="offset points", color=INK)
-    for number, point in enumerate(points[1:3], start=1):
-        axes.annotate(f"{number}", point, (5, 4), textcoords="offset points", color=INK)
+    for number, (point, shift) in enumerate(zip(points[1:3], ((5, 4), (-4, -15)), strict=True), start=1):
+        axes.annotate(f"{number}", point, shift, textcoords="offset points", color=INK)
     axes.set(xlabel="mass of row 1", ylabel="mass of column 1")
     axes.margins(0.1)
     axes.set_title("Plans of one 2 × 2 kernel")
@@ -215,7 +215,7 @@ def draw_plane(
     for axes, finals, title in zip(
         panels,
         (positives, conflict),
-        ("Positives: sweeps change nothing", "Conflicting target: alignment gives way"),
+        ("Positives: sweeps change nothing", "Conflicting target: no gain on average"),
         strict=True,
     ):
         for trail in zip(*finals.values(), strict=True):

@@ -41,19 +41,19 @@ def draw_hardness(
     regs: Sequence[float],
     transported: Sequence[float],
     tilted: Sequence[float],
-    best: float,
-    uniform: float,
+    limits: tuple[float, float, float],
     figure: Figure,
 ) -> None:
-    """Expected cosine over reg with both limits."""
+    """Expected cosine over reg with the limits: best assignment, nearest negatives, uniform negatives."""
     ax = figure.subplots()
     grid(ax, "y")
     ax.plot(regs, tilted, color=VERMILION, linewidth=2, marker="o", markersize=4, label="HCL (rows)")
     ax.plot(regs, transported, color=BLUE, linewidth=2, marker="o", markersize=4, label="HCL-OT (rows and columns)")
-    for value, name, style in ((best, "best assignment", "--"), (uniform, "uniform negatives", ":")):
-        ax.axhline(value, color=INK, linewidth=1.2, linestyle=style, label=name)
+    names = ("best one-to-one choice: bounds HCL-OT", "each anchor's nearest: bounds HCL", "uniform negatives")
+    for value, name, color, style in zip(limits, names, (BLUE, VERMILION, INK), ("--", "--", ":"), strict=True):
+        ax.axhline(value, color=color, linewidth=1.2, linestyle=style, label=name)
     ax.set(xscale="log", xlabel="reg (units of squared distance)", ylabel="expected cosine of the negative")
-    ax.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside right center")
 
 
 def draw_kappa(regs: Sequence[float], curves: Mapping[float, Sequence[float]], figure: Figure) -> None:

@@ -143,7 +143,9 @@ def narrow_layers(
 ) -> None:
     """The spectrum, and ascents of narrow and wide networks."""
     left, *others = figure.subplots(1, 3, width_ratios=(0.8, 1, 1))
-    left.bar(np.arange(len(values)) + 1, values, color=[VERMILION if value < 0 else BLUE for value in values])
+    colors = [VERMILION if value < 0 else BLUE for value in values]
+    left.bar_label(left.bar(np.arange(len(values)) + 1, values, color=colors), fmt="%.3g", padding=2, fontsize=9)
+    left.margins(y=0.08)
     left.axhline(0, color=INK, linewidth=0.8)
     left.set_xlabel("eigenvalue")
     left.set_ylabel(r"eigenvalues of $X$")

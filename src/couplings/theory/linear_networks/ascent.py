@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ... import checks
 from ...errors import NotConverged
-from .network import LinearNetwork, symmetric
+from .network import LinearNetwork, readable
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,9 @@ def ascend(
     """Ascend E = tr(W X W^T) / 2: W_l <- W_l + (rate / |X|) dE/dW_l, scaled back to norm one, all layers at once.
 
     Args:
-        covariance: X (input, input), symmetric and not zero; |X| is its largest eigenvalue in size.
+        covariance: X (input, input), float64, symmetric and not zero; |X| is its largest eigenvalue in size.
         start: a network of that input width, layers of norm one.
-        rate: > 0; below 1 the energy does not fall. As rate falls, the path becomes the gradient flow.
+        rate: in (0, 1), where the energy does not fall. As rate falls, the path becomes the gradient flow.
         steps: at most so many, >= 1.
         tolerance: stops where the gradient on the spheres is below this times |X|; zero or more.
 
@@ -55,7 +55,8 @@ def ascend(
 
     Raises:
         NotConverged: the gradient is still larger after `steps`.
-        InvalidInput: X is not symmetric, or sizes do not fit.
+        InvalidInput: X is not symmetric or not float64, sizes do not fit, layers are not of norm one, or a number is
+            out of its range.
 
     Source:
         Tian 2022 (arXiv 2201.12680).
@@ -68,7 +69,7 @@ def ascend(
         >>> round(2 * found.energies[-1].item(), 6)
         3.0
     """
-    size = _checked(covariance, start, rate, steps)
+    size = _checked(covariance, start, rate, steps, tolerance)
     path, pulls = [start], start.gradients(covariance)
     while (slope := path[-1].slope(pulls)) > tolerance * size:
         if len(path) > steps:
@@ -81,12 +82,16 @@ def ascend(
     return Ascent(covariance, tuple(path), rate / size)
 
 
-def _checked(covariance: Tensor, start: LinearNetwork, rate: float, steps: int) -> float:
-    symmetric(covariance)
+def _checked(covariance: Tensor, start: LinearNetwork, rate: float, steps: int, tolerance: float) -> float:
+    readable("start", start, covariance)
+    norms = [float(layer.norm()) for layer in start.layers]
+    unit = all(abs(norm - 1) < 1e-6 for norm in norms)
+    checks.require(unit, f"layers of start must have norm 1, got {norms}: pass start.normalised()")
     checks.finite_positive("rate", rate)
+    checks.require(rate < 1, f"rate must be below 1, got {rate:g}: longer steps can lower the energy")
+    checks.count("steps", steps)
     checks.require(steps >= 1, f"steps must be >= 1, got {steps}")
-    fits = start.widths[0] == len(covariance)
-    checks.require(fits, f"start reads {start.widths[0]} inputs, covariance has {len(covariance)}: use equal widths")
+    checks.finite_nonnegative("tolerance", tolerance)
     size = float(torch.linalg.matrix_norm(covariance, 2))
     checks.require(size > 0, "covariance is zero: every network has energy zero; pass data that varies")
     return size

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .network import LinearNetwork, symmetric
+from .network import LinearNetwork, readable
 
 
 def curvature(network: LinearNetwork, covariance: Tensor) -> Tensor:
@@ -18,14 +18,14 @@ def curvature(network: LinearNetwork, covariance: Tensor) -> Tensor:
 
     Args:
         network: layers of norm one, at a critical point.
-        covariance: X, symmetric.
+        covariance: X, symmetric, float64.
 
     Returns:
         (weights - layers,) numbers: one above zero means a saddle; rotations of hidden layers give zeros everywhere.
         Dense, O(weights^3): for small networks.
 
     Raises:
-        InvalidInput: X is not symmetric.
+        InvalidInput: X is not symmetric or not float64, or sizes do not fit.
 
     Example:
         >>> import torch
@@ -36,7 +36,7 @@ def curvature(network: LinearNetwork, covariance: Tensor) -> Tensor:
         >>> bool(curvature(critical_network(spectrum, (3, 2, 2), which=(1,)), spectrum)[-1] >= 1 - 1e-9)
         True
     """
-    symmetric(covariance)
+    readable("network", network, covariance)
     flat = torch.cat([layer.flatten() for layer in network.layers])
     energy = lambda w: _shaped(w, network.layers).energy(covariance)  # noqa: E731
     hessian: Tensor = torch.autograd.functional.hessian(energy, flat)  # type: ignore[no-untyped-call]

@@ -120,16 +120,17 @@ def random_network(widths: Sequence[int], seed: int) -> LinearNetwork:
 
     Args:
         widths: input, hidden, ..., output; at least two, each >= 1.
-        seed: of the random numbers.
+        seed: of the random numbers, >= 0.
 
     Raises:
-        InvalidInput: fewer than two widths, or one below 1.
+        InvalidInput: fewer than two widths, one that is no integer or below 1, or a seed that is none.
 
     Example:
         >>> random_network((6, 8, 4), seed=0).widths
         (6, 8, 4)
     """
     _layered(widths)
+    checks.count("seed", seed)
     generator = torch.Generator().manual_seed(seed)
     shapes = zip(widths[1:], widths, strict=False)
     return LinearNetwork(
@@ -144,7 +145,7 @@ def critical_network(covariance: Tensor, widths: Sequence[int], which: Sequence[
     s_k^2 proportional to lambda_k^(-1 / (L - 1)), which makes lambda_k s_k^(2 L - 2) the same for all.
 
     Args:
-        covariance: X (input, input), symmetric.
+        covariance: X (input, input), symmetric, float64.
         widths: input, hidden, ..., output.
         which: indices of eigenvalues in descending order; several need positive ones, L >= 2, and widths to hold them.
 
@@ -177,8 +178,10 @@ def descending(covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def symmetric(covariance: Tensor) -> None:
-    """`covariance` must be a finite symmetric matrix, up to rounding."""
+    """`covariance` must be a finite symmetric float64 matrix, up to rounding."""
     checks.matrix("covariance", covariance)
+    double = covariance.dtype == torch.float64
+    checks.require(double, f"covariance must be torch.float64, got {covariance.dtype}: call .double() on it")
     square = covariance.shape[0] == covariance.shape[1]
     checks.require(square, f"covariance must be square, got {tuple(covariance.shape)}")
     skew, size = (float(part.abs().max()) for part in (covariance - covariance.T, covariance))
@@ -186,12 +189,35 @@ def symmetric(covariance: Tensor) -> None:
     checks.require(skew <= 1e-9 * size, f"covariance must be finite and symmetric, is off by {skew:.3g}: {remedy}")
 
 
+def readable(name: str, network: LinearNetwork, covariance: Tensor) -> None:
+    """`network` must have float64 layers that read what a symmetric `covariance` speaks of."""
+    kind = type(network).__name__
+    checks.require(isinstance(network, LinearNetwork), f"{name} must be a LinearNetwork, got {kind}")
+    symmetric(covariance)
+    reads, d = network.widths[0], len(covariance)
+    checks.require(reads == d, f"{name} reads {reads} inputs, covariance has {d}: use equal widths")
+    for place, layer in enumerate(network.layers, start=1):
+        double = layer.dtype == torch.float64
+        checks.require(
+            double, f"layer {place} of {name} must be torch.float64, got {layer.dtype}: call .double() on it"
+        )
+
+
 def _layered(widths: Sequence[int]) -> None:
+    _integers("widths", widths)
     checks.require(len(widths) >= 2, f"widths must name input and output at least, got {tuple(widths)}")
     checks.require(min(widths) >= 1, f"widths must be >= 1, got {tuple(widths)}")
 
 
+def _integers(name: str, values: Sequence[int]) -> None:
+    listed = isinstance(values, Sequence) and not isinstance(values, str)
+    checks.require(listed, f"{name} must be a sequence of integers, got {values!r}")
+    for value in values:
+        checks.count(f"each of {name}", value)
+
+
 def _usable(values: Tensor, widths: Sequence[int], which: Sequence[int]) -> None:
+    _integers("which", which)
     d = len(values)
     checks.require(widths[0] == d, f"widths must start with {d}, the size of the covariance, got {widths[0]}")
     apart = len(which) >= 1 and len(set(which)) == len(which) and all(0 <= k < d for k in which)

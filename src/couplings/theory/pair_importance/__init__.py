@@ -1,7 +1,7 @@
 """Pair importance: a contrastive loss ascends an energy under pair weights, which are themselves an optimum.
 
-`weights` has the importance of pairs under a loss of the (phi, psi) family, the energy and the contrastive covariance
-(TB1, TB4); `player` has who chooses the weights: minimisers of the energy plus a regulariser (TB2, TB3).
+`weights` has the importance of pairs under a loss of the (phi, psi) family, the energy and the contrastive covariance;
+`player` has who chooses the weights: minimisers of the energy plus a regulariser.
 """
 
 from .encoder import blob_views, small_encoder

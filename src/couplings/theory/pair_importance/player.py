@@ -131,7 +131,9 @@ class MinPlayer:
 
 
 def feasible_points(alpha: Tensor, admitted: Tensor, count: int, seed: int) -> Tensor:
-    """Random weights >= 0 with the row sums of `alpha`, (count, N, M): every other one within about 1 % of it.
+    """Random weights >= 0 with the row sums of `alpha`, (count, N, M): every other one at 1 % of the way to another.
+
+    The near ones are 0.99 alpha + 0.01 random, and so put weight on pairs that have none.
 
     Args:
         alpha: weights (N, M) around which to look.
@@ -145,13 +147,14 @@ def feasible_points(alpha: Tensor, admitted: Tensor, count: int, seed: int) -> T
         >>> feasible_points(alpha, alpha > 0, 4, seed=0).shape
         torch.Size([4, 1, 3])
     """
+    checks.count("count", count)
     checks.require(count >= 1, f"count must be >= 1, got {count}")
     generator = torch.Generator().manual_seed(seed)
     shape = (count, *alpha.shape)
     points = torch.rand(shape, generator=generator, dtype=alpha.dtype).pow(3) * admitted
-    near = torch.randn(shape, generator=generator, dtype=alpha.dtype)
-    points[::2] = alpha * (0.01 * near[::2]).exp()
-    return points / points.sum(2, keepdim=True) * alpha.sum(1, keepdim=True)
+    points = points / points.sum(2, keepdim=True) * alpha.sum(1, keepdim=True)
+    points[::2] = 0.99 * alpha + 0.01 * points[::2]
+    return points
 
 
 def late_threshold(distances: Tensor, temperature: float) -> Tensor:

@@ -135,7 +135,7 @@ def energy(alpha: Tensor, views: Views) -> Tensor:
         InvalidInput: not two views of one shape, or weights of another size.
 
     Relations:
-        Its gradient at a constant alpha = `importance(loss, views)` is -N times that of the loss (TB1);
+        Its gradient at a constant alpha = `importance(loss, views)` is -N times that of the loss;
         E_alpha = tr C_alpha[z, z] / 2.
 
     Example:
@@ -151,7 +151,7 @@ def energy(alpha: Tensor, views: Views) -> Tensor:
 def contrastive_covariance(alpha: Tensor, views: Views, others: Views | None = None) -> Tensor:
     """C_alpha[x, y] = sum_ij alpha_ij [(x_i - x_j)(y_i - y_j)^T - (x_i - x_p(i))(y_i - y_p(i))^T].
 
-    Between-sample spread less augmentation spread: the matrix whose top eigenvector a linear encoder learns (TB4). It
+    Between-sample spread less augmentation spread: the matrix whose top eigenvector a linear encoder learns. It
     need not be positive semidefinite.
 
     Args:

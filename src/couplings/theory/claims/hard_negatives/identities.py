@@ -36,7 +36,7 @@ def _largest(values: Tensor) -> float:
     return float(values.abs().max())
 
 
-# TA2: one formula with and without a column potential
+# one formula with and without a column potential
 
 
 def tilt_and_transport(
@@ -89,7 +89,7 @@ def _with_columns(plan: Coupling, g: Tensor) -> Tensor:
     return weighed / weighed.sum(1, keepdim=True)
 
 
-# TA4: kappa
+# kappa
 
 
 def kappa(
@@ -107,9 +107,7 @@ def kappa(
     still = _largest(transport(views, 1.0, cost(1.0)).plan() - transport(views, 1.0, cost(0.0)).plan())
     curves = {k: [hardness(transport(views, reg, cost(k)), views) for reg in regs] for k in (*kappas, 0.0)}
     checks = (
-        at_most(
-            "(kappa, reg) = (1, 0.3) and (0, 0.3 e), check card TA4: largest entry apart", gaps[1.0, 0.3], 0.0, 1e-9
-        ),
+        at_most("(kappa, reg) = (1, 0.3) and (0, 0.3 e): largest entry apart", gaps[1.0, 0.3], 0.0, 1e-9),
         at_most("all of kappa in 0.5, 1, 2 and reg in 1, 2, 4: largest entry apart", max(gaps.values()), 0.0, 1e-9),
         at_least("(1, 1) and (0, 1), reg not rescaled: largest entry apart", still, 1e-3),
     )
@@ -123,7 +121,7 @@ def kappa(
     return Finding(checks, picture)
 
 
-# TA5: symmetry
+# symmetry
 
 
 def symmetry(transport: Transport = transported, tilt: Tilt = tilted, reg: float = 0.3) -> Finding:
@@ -142,7 +140,7 @@ def symmetry(transport: Transport = transported, tilt: Tilt = tilted, reg: float
     first = plans["squared distance"]
     apart = first.f - first.g
     checks = (
-        *[at_most(f"{name}: max |T - T'|, check card TA5", _asymmetry(p), 0.0, 1e-9) for name, p in plans.items()],
+        *[at_most(f"{name}: max |T - T'|", _asymmetry(p), 0.0, 1e-9) for name, p in plans.items()],
         at_most("squared distance: how far f - g is from a constant", float(apart.max() - apart.min()), 0.0, 1e-6),
         at_least("squared distance, after 2 sweeps: max |T - T'|, not yet", tracks["squared distance"][1], 1e-6),
         at_least("HCL at the same reg: max |P - P'|, never", _asymmetry(tilt(views, reg)), 1e-4),

@@ -50,7 +50,7 @@ CLAIMS = (
         "Narrow layers and negative eigenvalues leave dead local maxima",
         "From three layers on, if hidden layers are 2 or more wide but no wider than the number of negative "
         "eigenvalues of X, there are local maxima with E = 0: upper layers of product zero over a first layer that "
-        "reads negative directions only. Ascent falls into them. Here: InfoNCE's weights at temperature 0.05, five of "
+        "reads negative directions only. Ascent can end there. Here: InfoNCE's weights at temperature 0.05, five of "
         "six eigenvalues negative, hidden widths 2 against 6, ten seeds each.",
         Paper.ALPHA_CL,
         Standing.DERIVED,

@@ -1,4 +1,4 @@
-"""Where ascent ends: global maxima of rank one (TB5), and what is seen where the theorem says nothing."""
+"""Where ascent ends: global maxima of rank one, and what is seen where the theorem says nothing."""
 
 from __future__ import annotations
 

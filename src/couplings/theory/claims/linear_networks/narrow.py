@@ -15,6 +15,7 @@ from ...linear_networks import Ascent, LinearNetwork, curvature, random_network
 from .common import QUICK, Climb, covariance
 
 SEEDS = range(10)
+INPUT, OUTPUT = 6, 4
 
 
 def narrow_layers(climb: Climb = QUICK, narrow: int = 2, wide: int = 6) -> Finding:
@@ -23,15 +24,21 @@ def narrow_layers(climb: Climb = QUICK, narrow: int = 2, wide: int = 6) -> Findi
     values = torch.linalg.eigvalsh(form)
     top, below = float(values[-1]), int((values < 0).sum())
     runs = {
-        width: [climb(form, random_network((6, width, width, 4), seed)) for seed in SEEDS] for width in (narrow, wide)
+        width: [climb(form, random_network((INPUT, width, width, OUTPUT), seed)) for seed in SEEDS]
+        for width in (narrow, wide)
     }
     ends = {width: [2 * float(run.energies[-1]) for run in found] for width, found in runs.items()}
-    dead = [run.network for run, end in zip(runs[narrow], ends[narrow], strict=True) if abs(end) < 1e-6 * top]
+    drawn = [run.network for run, end in zip(runs[narrow], ends[narrow], strict=True) if abs(end) < 1e-6 * top]
+    built = [climb(form, _dead(form, narrow).moved(_noise(narrow, seed), 0.01)).network for seed in range(3)]
+    back = max(abs(2 * float(net.energy(form))) for net in built) / top
     nearest = max(min(abs(end - top), abs(end)) for found in ends.values() for end in found)
+    dead = [*drawn, *built]
     return Finding(
         checks=(
             equal(f"networks of width {wide} at 2 E = lambda_max, of 10", _count(ends[wide], top), len(SEEDS), 0.0),
-            at_least(f"networks of width {narrow} that end at E = 0, of 10", len(dead), 1.0),
+            at_most(
+                f"width {narrow}, from beside a built dead network: |2 E| at the end / lambda_max, largest", back, 1e-6
+            ),
             equal("distance of 2 E from lambda_max or zero, largest of all ends", nearest, 0.0, 1e-6 * top),
             at_least("negative eigenvalues of X less the narrow width (the condition: >= 0)", below - narrow, 0.0),
             equal("|W_3 W_2| at dead ends, largest", _worst(map(_upper, dead)), 0.0, 1e-6),
@@ -53,8 +60,23 @@ def narrow_layers(climb: Climb = QUICK, narrow: int = 2, wide: int = 6) -> Findi
             ),
         ),
         picture=_picture(runs, values, narrow, wide),
-        remarks=(f"{len(dead)} of {len(SEEDS)} networks of width {narrow} ended at E = 0.",),
+        remarks=(
+            f"{len(drawn)} of {len(SEEDS)} random networks of width {narrow} ended at E = 0. Of 40, 2 did "
+            "(seeds 4 and 7), and none of 40 at width 6.",
+        ),
     )
+
+
+def _dead(form: Tensor, width: int) -> LinearNetwork:
+    """W_1 reads the most negative directions, and W_3 what W_2 does not write: no gradient, E = 0."""
+    reads = torch.linalg.eigh(form)[1][:, :width].T / math.sqrt(width)
+    first, second = torch.zeros(width, width).to(form), torch.zeros(OUTPUT, width).to(form)
+    first[0, 0] = second[0, 1] = 1
+    return LinearNetwork((reads, first, second))
+
+
+def _noise(width: int, seed: int) -> tuple[Tensor, ...]:
+    return random_network((INPUT, width, width, OUTPUT), seed).layers
 
 
 def _worst(numbers: Iterable[float]) -> float:

@@ -1,4 +1,4 @@
-"""The entropic player: InfoNCE's weights, and those of the other losses (TB2)."""
+"""The entropic player: InfoNCE's weights, and those of the other losses."""
 
 from __future__ import annotations
 

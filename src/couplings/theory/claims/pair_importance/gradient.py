@@ -1,4 +1,4 @@
-"""The gradient of a loss is that of an energy with constant weights (TB1)."""
+"""The gradient of a loss is that of an energy with constant weights."""
 
 from __future__ import annotations
 

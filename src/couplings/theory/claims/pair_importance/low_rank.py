@@ -1,4 +1,4 @@
-"""Weights with less freedom: one number an anchor, and few ranks (TB7)."""
+"""Weights with less freedom: one number an anchor, and few ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who chooses the weights: square and power players (TB3), and what all players are asked."""
+"""Who chooses the weights: square and power players, and what all players are asked."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def square_player(
     return Finding(
         checks=(
             *_player_checks(asked),
+            at_least(
+                "such points: excess value over tau |change|^2 / 2, which the square owes, smallest ratio",
+                min(float(_owed(player, alpha).min()) for player, alpha in asked),
+                1.0,
+                1e-6,
+            ),
             at_least(f"share of negatives without weight at temperature {temperatures[0]:g}", dry, 0.5),
         ),
         picture=_water(asked, list(late.values())),
@@ -117,8 +123,7 @@ def _player_checks(asked: Asked) -> tuple[Check, ...]:
     excess = min(float(lead(player, alpha).min()) for player, alpha in asked)
     return (
         equal("|row sum - 1|, largest", max(largest(alpha.sum(1) - 1) for _, alpha in asked), 0.0, 1e-10),
-        at_least("smallest weight", min(float(alpha.min()) for _, alpha in asked), 0.0),
-        equal("KKT gap, largest", worst_gap(asked), 0.0, 1e-10),
+        equal("KKT gap (weights below zero count), largest", worst_gap(asked), 0.0, 1e-10),
         equal("|weights - those of a convex solver|, largest", to_solver(asked), 0.0, 1e-5),
         at_least("500 random feasible points: value less that of the weights, smallest", excess, 0.0, 1e-15),
     )
@@ -134,11 +139,20 @@ def to_solver(asked: Asked) -> float:
     return max(largest(player.by_solver() - alpha) for player, alpha in asked)
 
 
-def lead(player: MinPlayer, alpha: Tensor, count: int = 500) -> Tensor:
-    """The objective of random weights of the right row masses less that of `alpha`, (count, N)."""
+def lead(player: MinPlayer, alpha: Tensor) -> Tensor:
+    """The objective of 500 random weights of the right row masses less that of `alpha`, (500, N)."""
+    return player.objective(_others(player, alpha)) - player.objective(alpha)
+
+
+def _others(player: MinPlayer, alpha: Tensor) -> Tensor:
     masses = (player.masses / alpha.sum(1))[:, None]
-    points = feasible_points(alpha * masses, player.admitted, count, seed=1)
-    return player.objective(points) - player.objective(alpha)
+    return feasible_points(alpha * masses, player.admitted, 500, seed=1)
+
+
+def _owed(player: MinPlayer, alpha: Tensor) -> Tensor:
+    """The same in units of tau |change|^2 / 2: one or more by strong convexity at the optimum, (500, N)."""
+    change = (_others(player, alpha) - alpha).square().sum(2)
+    return lead(player, alpha) / (player.temperature * change / 2)
 
 
 def _tail(player: MinPlayer, alpha: Tensor) -> tuple[Tensor, Tensor]:
