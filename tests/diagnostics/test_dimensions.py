@@ -77,10 +77,15 @@ def test_failing_positives_are_sorted_from_the_worst() -> None:
 
 
 def test_hubs_are_sorted_from_the_heaviest() -> None:
-    mass = torch.tensor([1.0, 3.0, 3.1, 9.0])
-    assert hubs(mass).tolist() == [3, 2]
-    assert hubs(mass, times=8).tolist() == [3]
+    assert hubs(torch.tensor([1.0, 3.0, 3.1, 9.0])).tolist() == [3, 2]
     assert hubs(torch.ones(5)).tolist() == []
+    noise = 1 + 0.1 * torch.randn(2000, generator=torch.Generator().manual_seed(0)).clamp(-3.5, 3.5)
+    assert hubs(noise).tolist() == []
+    noise[[40, 7]] = torch.tensor([1.6, 1.8])
+    assert hubs(noise).tolist() == [7, 40]
+    # Hubs that are many do not hide each other.
+    noise[:200] = 5.0
+    assert set(hubs(noise).tolist()) == set(range(200))
 
 
 @pytest.mark.parametrize(
@@ -90,8 +95,7 @@ def test_hubs_are_sorted_from_the_heaviest() -> None:
         (lambda: collapsed_dimensions(torch.full((3, 2), math.inf)), "z holds inf"),
         (lambda: spectrum(torch.ones(0, 2)), "z is empty"),
         (lambda: failing_positives(torch.ones(3), level=0.0), r"level must be in \(0, 1\), got 0.0"),
-        (lambda: hubs(torch.ones(3), times=1.0), "times must be above 1, the average row, got 1"),
-        (lambda: hubs(torch.ones(3), times=math.nan), "times must be finite"),
+        (lambda: hubs(torch.ones(0)), r"mass must be a vector \(n,\), got \(0,\)"),
     ],
 )
 def test_refusals_of_figures(call: Callable[[], object], message: str) -> None:

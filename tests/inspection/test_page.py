@@ -196,6 +196,12 @@ def test_few_rows_make_a_page():
     assert page(found).startswith(b"<!DOCTYPE html>")
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (5, 1), (20, 4)])
+def test_rows_that_all_coincide_make_a_page(shape):
+    found = inspect(Subject("equal", torch.ones(shape)), {"infonce": InfoNCE(0.2)})
+    assert b"hardly var" in page(found)
+
+
 def test_json_has_no_nan_and_no_bracket():
     text = written({"a": [float("nan"), float("inf"), 1.5], "b": "</script>\ud800"})
     assert json.loads(text) == {"a": [None, None, 1.5], "b": "</script>?"}

@@ -6,7 +6,7 @@ How a space is filled: `alignment`, `uniformity`, `spectrum`, `effective_rank`, 
 """
 
 from .duplicates import Duplicates, duplicates
-from .flags import failing_positives, hubs
+from .flags import failing_positives, hub_bound, hubs
 from .monitor import Figures, Monitor
 from .neighbours import Neighbours, nearest
 from .spread import alignment, collapsed_dimensions, effective_rank, spectrum, uniformity
@@ -24,6 +24,7 @@ __all__ = [
     "effective_negatives",
     "effective_rank",
     "failing_positives",
+    "hub_bound",
     "hubs",
     "nearest",
     "pushes",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .. import checks
 
-__all__ = ["failing_positives", "hubs"]
+__all__ = ["failing_positives", "hub_bound", "hubs"]
+
+_NOISE, _HEAVY = 1.05, 3.0
+"""Masses, in units of the average row's."""
 
 
 def failing_positives(positive_rank: Tensor, level: float = 0.05) -> Tensor:
@@ -32,12 +36,34 @@ def failing_positives(positive_rank: Tensor, level: float = 0.05) -> Tensor:
     return _above(positive_rank, level)
 
 
-def hubs(mass: Tensor, times: float = 3.0) -> Tensor:
-    """Rows that push the others more than `times` as hard as the average row does; heaviest first.
+def hub_bound(mass: Tensor) -> float:
+    """The mass above which a row is a hub: twice as far from the median as the 99 % quantile is, and 3 at most.
+
+    How far masses spread depends on the loss and its temperature: no bound of its own fits all. A row that is heavier
+    than that stands out from the heaviest hundredth itself; one of three times the average is heavy in any case. Below
+    1.05 nothing is a hub: that is the noise of a few batches.
 
     Args:
         mass: (n,), of :func:`survey`.
-        times: > 1.
+
+    Example:
+        >>> import torch
+        >>> from couplings.diagnostics import hub_bound
+        >>> hub_bound(torch.ones(200)), hub_bound(torch.linspace(0, 50, 200))
+        (1.05, 3.0)
+    """
+    checks.tensor("mass", mass)
+    checks.require(mass.dim() == 1 and len(mass) > 0, f"mass must be a vector (n,), got {tuple(mass.shape)}")
+    middle, high = torch.quantile(mass.double(), mass.new_tensor([0.5, 0.99], dtype=torch.float64)).tolist()
+    bound: float = min(max(high + (high - middle), _NOISE), _HEAVY)
+    return bound
+
+
+def hubs(mass: Tensor) -> Tensor:
+    """Rows that push the others much harder than the rest of the rows do, above :func:`hub_bound`; heaviest first.
+
+    Args:
+        mass: (n,), of :func:`survey`.
 
     Returns:
         int64 (m,).
@@ -45,12 +71,12 @@ def hubs(mass: Tensor, times: float = 3.0) -> Tensor:
     Example:
         >>> import torch
         >>> from couplings.diagnostics import hubs
-        >>> hubs(torch.tensor([0.5, 4.0, 1.0, 3.5])).tolist()
-        [1, 3]
+        >>> mass = torch.linspace(0.9, 1.1, 500)
+        >>> mass[7], mass[3] = 1.5, 4.0
+        >>> hubs(mass).tolist()
+        [3, 7]
     """
-    checks.finite("times", times)
-    checks.require(times > 1, f"times must be above 1, the average row, got {times:g}")
-    return _above(mass, times)
+    return _above(mass, hub_bound(mass))
 
 
 def _above(values: Tensor, bound: float) -> Tensor:

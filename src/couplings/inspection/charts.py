@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from couplings.diagnostics import hub_bound
 from couplings.html import data_uri
 from couplings.inspection.inspection import Inspection
 from couplings.inspection.payload import clipped
@@ -22,8 +23,6 @@ __all__ = ["Chart", "history", "mass", "negatives", "responses", "spectrum"]
 _STYLES = ("-", "--", "-.", ":")
 _BINS = 50
 _WIDE, _HALF = (9.0, 4.2), (5.4, 3.4)
-_HUB = 3.0
-"""Times the average mass, where couplings.diagnostics.hubs begins."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,9 @@ def spectrum(found: Inspection) -> Chart:
         axes = figure.subplots()
         axes.plot(np.arange(1, len(values) + 1), np.where(values > 0, values, np.nan), "o-", color=BLUE, markersize=2.5)
         _mark(axes, rank, f"effective rank {rank:.1f}")
-        axes.set(xlabel="principal axis, by size", ylabel="standard deviation", yscale="log")
+        # Rows that all coincide leave nothing for a logarithm.
+        scale = "log" if (values > 0).any() else "linear"
+        axes.set(xlabel="principal axis, by size", ylabel="standard deviation", yscale=scale)
         grid(axes, "y")
 
     flat = int((values <= 0).sum())
@@ -83,7 +84,7 @@ def mass(found: Inspection) -> Chart:
         _histogram(axes, values)
         axes.set(xlabel="mass of a row, times the average row", ylabel="rows", yscale="log")
         if len(found.hubs):
-            _mark(axes, _HUB, "hubs from here")
+            _mark(axes, hub_bound(values), "hubs from here")
 
     return _chart(draw, _HALF, "Who pushes: mass of rows", f"Mass of rows: {_spread(values)}.")
 

@@ -95,7 +95,7 @@ def _summary(found: Inspection) -> dict[str, Any]:
 
 
 def _scored(pairs: Tensor, score: Tensor) -> list[list[float | None]]:
-    return [[i, j, value] for (i, j), value in zip(pairs.tolist(), _rounded(score), strict=True)]
+    return [[i, j, value] for (i, j), value in zip(pairs.sort(1).values.tolist(), _rounded(score), strict=True)]
 
 
 def _rounded(values: Tensor) -> list[float | None]:
@@ -150,7 +150,7 @@ def _duplicates(found: Inspection) -> Columns:
 def _ends(found: Inspection, pairs: Tensor, score: Tensor) -> dict[str, Sequence[Any]]:
     """Who the pairs are."""
     subject = found.subject
-    first, second = subject.named(pairs).T.tolist()
+    first, second = subject.named(pairs).sort(1).values.T.tolist()
     columns: dict[str, Sequence[Any]] = {"a": first, "b": second, "score": _rounded(score)}
     if subject.ids is not None:
         columns |= {

@@ -119,7 +119,7 @@ def _figures(found: Inspection) -> Iterator[_Figure]:
     known = found.subject.positives is not None
     failing = f"{len(found.failing_positives):,}" if known else "–"
     yield _Figure("failing positives", failing, "no nearer than a random row" if known else "no positives given")
-    yield _Figure("hubs", f"{len(found.hubs):,}", "rows that push 3 times as hard as the average, or harder")
+    yield _Figure("hubs", f"{len(found.hubs):,}", "rows that push far harder than the rest")
 
 
 def _heaviest(found: Inspection) -> Iterator[tuple[str, str, float, float, float]]:

@@ -71,10 +71,19 @@ def run_subject(
         still=still,
         labels=data.train_labels,
         classes=data.classes,
+        groups=_kin(data.train_labels) if run.config.pairs.labels else None,
         numbers=None if data.kept is None else data.kept.rows,
         pictures=_pictures(data.train_images),
         history=tuple(run.metrics()),
     )
+
+
+def _kin(labels: Tensor | None) -> Tensor | None:
+    """Groups of images that the run was told never repel each other: those of a label, and each without one alone."""
+    if labels is None:
+        return None
+    alone = labels.max().clamp_min(0) + 1 + torch.arange(len(labels))
+    return torch.where(labels >= 0, labels, alone)
 
 
 def folder_subject(
