@@ -134,7 +134,7 @@ def ten_points() -> dict[int, model.Flow]:
     ("d", "before", "after"),
     [(16, (-1.80982, 0.19461), (-20 / 9, math.log(10 / 9))), (4, (-1.42787, 0.38373), (-1.81865, 0.27488))],
 )
-def test_TE4_the_check_card(
+def test_numbers_of_an_earlier_program(
     ten_points: dict[int, model.Flow], d: int, before: tuple[float, float], after: tuple[float, float]
 ) -> None:
     flow = ten_points[d]

@@ -137,7 +137,7 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
     ("information", {"flow": partial(model.repelled, steps=2, plan=_together)}, "repulsion at the start"),
     ("information", {"flow": partial(model.repelled, steps=2), "plan": _self_kept}, "equal weights"),
     ("entropies", {"trained": CACR(t_positive=0.0, t_negative=0.0), "steps": 5}, "least effective number"),
-    ("entropies", {"plain": CACR(t_positive=4.0, t_negative=2.0), "steps": 5}, "largest effective number"),
+    ("entropies", {"plain": CACR(t_positive=4.0, t_negative=2.0), "steps": 5}, "mean effective number"),
     ("infonce-limit", {"parts": CACR(t_negative=1 / 0.6, alpha=1 / 0.6, beta=1 / 0.6)}, "constant weights"),
     ("infonce-limit", {"parts": CACR(1.0, 1.0, 1 / 0.6, 1 / 0.6, detach_weights=True)}, "constant weights"),
     ("infonce-limit", {"expected": _decoupled}, "over its rate"),

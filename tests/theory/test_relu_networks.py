@@ -253,6 +253,8 @@ def test_clamped_weights_are_never_negative() -> None:
         (lambda: one_hot_data(4, seed=-1), "seed must be an integer >= 0, got -1"),
         (lambda: TwoLayer(torch.eye(3), torch.eye(2), Activation.RELU), r"\(h, d\) and \(o, h\), got \(3, 3\) and"),
         (lambda: TwoLayer.random(6, 0, 4, Activation.RELU, seed=0), "hidden must be 1 or more, got 0"),
+        (lambda: TwoLayer.random(3, 8, 4, "relu", seed=0), "Activation.LINEAR or Activation.RELU, got 'relu'"),  # type: ignore[arg-type]
+        (lambda: train("relu", Training(batch=4, steps=1), seed=0), "Activation.LINEAR or Activation.RELU"),  # type: ignore[arg-type]
         (lambda: uniform_covariance(torch.eye(3), torch.eye(2)), "two has shape"),
         (lambda: uniform_covariance(torch.ones(1, 2), torch.ones(1, 2)), "number of samples must be 2 or more, got 1"),
         (lambda: ascend(VIEWS, start(Activation.RELU), steps=0), "steps must be 1 or more, got 0"),

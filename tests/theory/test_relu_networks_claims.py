@@ -153,7 +153,16 @@ def test_local_maxima_fail_where_nothing_was_lifted() -> None:
 
 
 def test_local_maxima_fail_with_a_linear_network() -> None:
-    assert some(local_maxima(Activation.LINEAR, seeds=range(1)), "lowest rank")
+    found = local_maxima(Activation.LINEAR, seeds=range(1))
+    assert some(found, "h/2 max_m X_mm")
+    assert some(found, "largest distance of a row")
+
+
+def test_a_shared_coordinate_is_a_higher_maximum_of_rank_one() -> None:
+    found = {check.what: check.obtained for check in local_maxima(seeds=range(1)).checks}
+    assert found["rank of W1 where all neurons share a coordinate"] == 1
+    assert found["E there over the highest of the random starts"] > 1.4
+    assert found["highest rank of W1 over the neurons read"] == 2
 
 
 def test_local_maxima_fail_on_data_without_the_one_hot_structure() -> None:

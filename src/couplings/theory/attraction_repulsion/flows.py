@@ -73,7 +73,7 @@ def repelled(
         O(steps M^2 d), about 1.5 ms a step for ten samples.
 
     Source:
-        Check card TE4 of the statements on contrastive attraction and repulsion (arXiv 2105.03746).
+        The repulsion of Zheng et al. (arXiv 2105.03746); the program is ours, no experiment of the paper.
 
     Example:
         >>> from couplings.theory.attraction_repulsion import random_rows, repelled

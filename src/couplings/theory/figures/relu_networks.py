@@ -36,7 +36,7 @@ def draw_energies(
     axes = figure.subplots(1, 1 + len(ends), width_ratios=[2.0] + [1.0] * len(ends))
     _dots(axes[0], range(len(energies)), list(zip(energies, ranks, strict=True)))
     axes[0].axhline(linear, color=INK, linewidth=1)
-    axes[0].set_xlim(-0.6, len(energies) - 0.4)
+    axes[0].set_xlim(-0.6, len(energies) - 0.1)
     axes[0].annotate("linear network: rank 1", (0, linear), (0, -4), textcoords="offset points", va="top", color=INK)
     _energy_axes(axes[0], linear)
     for start, (ax, w1) in enumerate(zip(axes[1:], ends, strict=True)):
@@ -45,18 +45,28 @@ def draw_energies(
     _bar(figure, image, list(axes[1:]))
 
 
-def draw_climb(figure: Figure, before: Sequence[Point], after: Sequence[Point], neurons: tuple[Tensor, Tensor]) -> None:
-    """From fixed points to the local maxima above them, and the first layer of one before and after."""
-    axes = figure.subplots(1, 3, width_ratios=[2.2, 1.0, 1.0])
-    for start, ((low, _), (high, _)) in enumerate(zip(before, after, strict=True)):
-        axes[0].plot([start, start], [low, high], color=QUIET, linewidth=1, zorder=1)
-    _dots(axes[0], range(len(before)), before, shift=-13)
-    _dots(axes[0], range(len(after)), after, marker="D")
-    axes[0].set_xlim(-0.6, len(after) - 0.4)
+def draw_climb(
+    figure: Figure,
+    before: Sequence[Point],
+    after: Sequence[Point],
+    shared: Point,
+    neurons: Mapping[str, Tensor],
+) -> None:
+    """From fixed points to the local maxima above them, the maximum of one coordinate, and some first layers."""
+    axes = figure.subplots(1, 1 + len(neurons), width_ratios=[2.6] + [1.0] * len(neurons))
+    count = len(after)
+    # Side by side: where nothing was switched off both have the same energy.
+    low, high = [start - 0.14 for start in range(count)], [start + 0.14 for start in range(count)]
+    for left, right, (bottom, _), (top, _) in zip(low, high, before, after, strict=True):
+        axes[0].plot([left, right], [bottom, top], color=QUIET, linewidth=1, zorder=1)
+    _dots(axes[0], low, before, shift=(0, -13))
+    _dots(axes[0], [*high, count], [*after, shared], marker="D", shift=(0, 13))
+    axes[0].set_xlim(-0.8, count + 0.8)
     axes[0].set_title("● fixed point, ◆ local maximum; number: rank", fontsize=10, fontweight="normal")
-    _energy_axes(axes[0], max(high for high, _ in after))
-    for ax, w1, label in zip(axes[1:], neurons, ("fixed point", "local maximum"), strict=True):
-        image = _neurons(ax, w1, f"W1, {label}")
+    _energy_axes(axes[0], max(top for top, _ in (*after, shared)))
+    axes[0].set_xticks(range(count + 1), [*map(str, range(count)), "shared"])
+    for ax, (label, w1) in zip(axes[1:], neurons.items(), strict=True):
+        image = _neurons(ax, w1, label)
     axes[1].set_ylabel("hidden neuron k")
     _bar(figure, image, list(axes[1:]))
 
@@ -89,16 +99,19 @@ def draw_curves(figure: Figure, steps: Tensor, curves: Mapping[str, Tensor]) -> 
     axes[0].set_ylabel("mean of the largest shares, in [0, 1]")
 
 
-def draw_rotations(figure: Figure, rotations: Mapping[str, tuple[Tensor, Tensor]], own: Mapping[str, float]) -> None:
-    """Change of the loss against concentration, a dot for each rotation; stars are the networks as trained."""
+def draw_rotations(
+    figure: Figure, rotations: Mapping[str, tuple[Tensor, Tensor]], own: Mapping[str, Sequence[float]]
+) -> None:
+    """Change of the loss against coverage, a dot for each rotation; stars are the networks as trained."""
     ax = figure.subplots()
     for name, (change, share) in rotations.items():
         ax.scatter(
             change.numpy(), share.numpy(), s=28, color=_COLOURS[name], alpha=0.6, linewidth=0, label=f"{name}, rotated"
         )
-    for name, star in own.items():
-        ax.plot(0, star, "*", markersize=15, color=_COLOURS[name], markeredgecolor=INK, label=f"{name}, as trained")
-    ax.set(xlabel="change of InfoNCE, in nats", ylabel="concentration, in [0, 1]")
+    for name, stars in own.items():
+        label = f"{name}, as trained"
+        ax.plot([0] * len(stars), stars, "*", markersize=15, color=_COLOURS[name], markeredgecolor=INK, label=label)
+    ax.set(xlabel="change of InfoNCE, in nats", ylabel="coverage, in [0, 1]")
     grid(ax, "both")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
@@ -138,11 +151,20 @@ def _bar(
     figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, label=label, ticks=list(ticks))
 
 
-def _dots(ax: Axes, places: Sequence[int], points: Sequence[Point], marker: str = "o", shift: int = 7) -> None:
+def _dots(
+    ax: Axes, places: Sequence[float], points: Sequence[Point], marker: str = "o", shift: tuple[int, int] = (12, 0)
+) -> None:
     for place, (height, rank) in zip(places, points, strict=True):
         ax.plot(place, height, marker, color=_RANKS.get(rank, QUIET), markersize=8)
         ax.annotate(
-            str(rank), (place, height), (shift, 0), textcoords="offset points", va="center", fontsize=9, color=INK
+            str(rank),
+            (place, height),
+            shift,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color=INK,
         )
 
 

@@ -35,7 +35,7 @@ class TwoLayer:
         activation: a.
 
     Raises:
-        InvalidInput: layers that are no matrices or do not fit each other.
+        InvalidInput: layers that are no matrices or do not fit each other, an activation that is no `Activation`.
 
     Example:
         >>> import torch
@@ -54,13 +54,15 @@ class TwoLayer:
         fits = self.w2.shape[1] == self.w1.shape[0]
         shapes = f"{tuple(self.w1.shape)} and {tuple(self.w2.shape)}"
         checks.require(fits, f"w1 and w2 must have shapes (h, d) and (o, h), got {shapes}: transpose one of them")
+        known = isinstance(self.activation, Activation)
+        checks.require(known, f"activation must be Activation.LINEAR or Activation.RELU, got {self.activation!r}")
 
     @classmethod
     def random(cls, inputs: int, hidden: int, outputs: int, activation: Activation, *, seed: int) -> TwoLayer:
         """Rows of W1 in directions drawn evenly from the sphere, W2 likewise as a whole: |w_k| = 1, |W2|_F = 1.
 
         Raises:
-            InvalidInput: a size below one, a negative seed.
+            InvalidInput: a size below one, a negative seed, an activation that is no `Activation`.
         """
         for name, size in (("inputs", inputs), ("hidden", hidden), ("outputs", outputs)):
             at_least(name, size, 1)

@@ -93,7 +93,7 @@ def train(activation: Activation, recipe: Training | None = None, *, seed: int) 
         seed: of weights and data, >= 0; the data are the same for both activations.
 
     Raises:
-        InvalidInput: a negative seed.
+        InvalidInput: a negative seed, an activation that is no `Activation`.
 
     Source:
         Data, sizes, temperature, momentum and decay as in the code released with Tian 2022 (arXiv 2201.12680), which

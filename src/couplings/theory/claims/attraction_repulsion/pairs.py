@@ -126,8 +126,9 @@ def _simplex_picture(named: Mapping[str, NDArray[np.float64]], bound: float, fou
     level = figures.Level(bound, f"bound $-2M/(M-1)$ = {bound:.4f},\nattained by the simplex")
     draw = partial(figures.draw_simplex, strip=sphere_strip(four, (0, 4, 10, 130)), seen=named, bound=level)
     caption = (
-        "Above: four points repel each other on the sphere until they are a tetrahedron; lines are as thick as the "
-        "weights. Below: no configuration of ten points is under the bound."
+        "Above: four points repel each other on the sphere, seen along an axis, until they are a tetrahedron; larger "
+        "and darker discs are nearer to the eye, lines are as thick as the weights. Below: no configuration of ten "
+        "points is under the bound."
     )
     return Picture(draw, (10, 6.5), "Repulsion is least on the regular simplex", caption)
 

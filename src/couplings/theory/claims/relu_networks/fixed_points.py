@@ -86,7 +86,7 @@ def relu_rank(
     energies = [end.energy for end in ends]
     checks = (
         *_settled(ends),
-        at_least("lowest rank of W1 over the neurons read", min(ranks), 2),
+        at_least("lowest rank of W1 over the neurons read, from random starts", min(ranks), 2),
         at_most("highest rank of W2", max(numerical_rank(end.network.w2, 1e-6) for end in ends), 1),
         equal("largest relative miss of 2E = lambda_max(C[f, f])", max(_miss(e, views) for e in ends), 0.0, 1e-9),
         at_least("most negative entry of a row that is read", min(_lowest(end) for end in ends), 0.0, 1e-6),
@@ -99,7 +99,7 @@ def relu_rank(
     picture = Picture(
         draw,
         (10, 4.2),
-        "ReLU: many fixed points, of several directions",
+        "ReLU: random starts end at many fixed points, of several directions",
         "Left: the energy where ascent ends, a dot for each start, with the rank of W1; the line is the linear "
         "network's. Right: W1 of three of them; rows without a positive entry are off for all data.",
     )
@@ -112,37 +112,67 @@ def local_maxima(
     climb: Climb = _MAXIMUM,
     seeds: Sequence[int] = range(8),
 ) -> Finding:
-    """Lift what was switched off, ascend again, until the energy stays."""
+    """Lift what was switched off, ascend again, until the energy stays; from random starts and from a shared one."""
     views = views or _data()
     first, ends = _ends(activation, views, _ASCEND, seeds), _ends(activation, views, climb, seeds)
+    shared = climb(views, _shared(views, activation))
+    reached = [*ends, shared]
+    gains = [largest_gain(end.network, views) for end in reached]
     covariance = uniform_covariance(*views)
-    gains = [largest_gain(end.network, views) for end in ends]
+    best = HIDDEN / 2 * float(covariance.diagonal().max())
     checks = (
-        *_settled(ends),
+        *_settled(reached),
         at_most("largest relative gain of E in 200 moves nearby", max(gains), 0.0, 1e-9),
-        equal("lowest rank of W1 over the neurons read", min(map(_rank, ends)), 2, 0),
-        equal("highest rank of W1 over the neurons read", max(map(_rank, ends)), 2, 0),
-        at_most("largest distance of a row from unit((+-X c)_+)", max(_off(e, covariance) for e in ends), 0.0, 1e-3),
+        at_most("highest rank of W1 over the neurons read", max(map(_rank, reached)), 2),
+        at_most("largest distance of a row from unit((+-X c)_+)", max(_off(e, covariance) for e in reached), 0.0, 1e-3),
         at_least("largest rank before switching on", max(map(_rank, first)), 3),
+        equal("rank of W1 where all neurons share a coordinate", _rank(shared), 1, 0),
+        equal("E there over h/2 max_m X_mm", shared.energy / best, 1.0, 1e-9),
+        at_least("E there over the highest of the random starts", shared.energy / max(e.energy for e in ends), 1.0),
     )
+    return Finding(checks, _climb_picture(first, ends, shared), _splits(ends))
+
+
+def _climb_picture(first: Sequence[Ascent], ends: Sequence[Ascent], shared: Ascent) -> Picture:
     widest = max(range(len(ends)), key=lambda i: _rank(first[i]))
     draw = partial(
         draw_climb,
         before=[(end.energy, _rank(end)) for end in first],
         after=[(end.energy, _rank(end)) for end in ends],
-        neurons=(first[widest].network.w1, ends[widest].network.w1),
+        shared=(shared.energy, _rank(shared)),
+        neurons={
+            f"fixed point\n(start {widest})": first[widest].network.w1,
+            f"local maximum\n(start {widest})": ends[widest].network.w1,
+            "shared coordinate": shared.network.w1,
+        },
     )
-    picture = Picture(
+    return Picture(
         draw,
-        (10, 4.2),
-        "ReLU: local maxima have two directions",
-        "Left: the energy of each start's fixed point and of the local maximum above it, with the rank of W1. "
-        "Right: W1 before and after entries that were switched off on the way were lifted. Rows without a positive "
-        "entry are off for all data.",
+        (11, 4.2),
+        "ReLU: local maxima have at most two directions",
+        "Left: the energy of each start's fixed point and of the local maximum above it, with the rank of W1; on the "
+        "right of it the higher maximum where all neurons share one coordinate. Right: W1 before and after entries "
+        "that were switched off on the way were lifted. Rows without a positive entry are off for all data.",
     )
-    splits = sorted({_split(end) for end in ends}, reverse=True)
-    told = ", ".join(f"{larger} and {smaller}" for larger, smaller in splits)
-    return Finding(checks, picture, (f"Neurons of the two directions: {told}; the energy depends on the split.",))
+
+
+def _splits(ends: Sequence[Ascent]) -> tuple[str, str]:
+    two = sum(_rank(end) == 2 for end in ends)
+    told = ", ".join(f"{larger} and {smaller}" for larger, smaller in sorted({_split(e) for e in ends}, reverse=True))
+    return (
+        f"{two} of {len(ends)} random starts end at two directions (measured: rank one is a local maximum too).",
+        f"Neurons of the two directions: {told}; the energy depends on the split.",
+    )
+
+
+def _shared(views: Views, activation: Activation) -> TwoLayer:
+    """All neurons near the coordinate of most variance, read with one sign."""
+    covariance = uniform_covariance(*views)
+    w1 = torch.full((HIDDEN, len(covariance)), 0.05, dtype=torch.float64)
+    w1[:, covariance.diagonal().argmax()] = 1
+    w2 = torch.zeros(OUTPUTS, HIDDEN, dtype=torch.float64)
+    w2[0] = 1
+    return TwoLayer(w1, w2, activation)
 
 
 def _ends(activation: Activation, views: Views, climb: Climb, seeds: Sequence[int]) -> list[Ascent]:
