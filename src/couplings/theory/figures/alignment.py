@@ -215,7 +215,7 @@ def draw_plane(
     for axes, finals, title in zip(
         panels,
         (positives, conflict),
-        ("Positives: sweeps change nothing", "Conflicting target: no gain on average"),
+        ("Positives: sweeps change nothing", "Conflicting target: it depends on the start"),
         strict=True,
     ):
         for trail in zip(*finals.values(), strict=True):

@@ -104,10 +104,10 @@ def sweeps_measured(loss: MakeLoss = _gca_ince, seeds: Sequence[int] = range(6),
     picture = Picture(
         partial(draw_plane, positives=positives.by_sweeps, conflict=conflict.by_sweeps),
         (12, 5.2),
-        "More sweeps: no change where positives can meet, no gain on average where not",
+        "More sweeps: no change where positives can meet, no steady gain where not",
         "Alignment and uniformity (lower is better in both) after the same number of steps from the same starts; a "
         "line joins one start's 0, 1 and 10 sweeps. Left, positives. Right, a target that three dimensions cannot "
-        "meet.",
+        "meet: most of these starts gain uniformity, of 32 starts 17 do, and on average they lose.",
     )
     return Finding((*_settled_checks(positives), *_conflict_checks(conflict)), picture, _remarks(positives, conflict))
 
@@ -172,7 +172,7 @@ CLAIMS = (
         "Alignment and uniformity over sweeps",
         "Free embeddings of 16 samples in three dimensions, 0, 1 and 10 sweeps, equal steps from equal starts. "
         "Restated from the paper: both metrics improve with sweeps. Seen: no change with positives; where the target "
-        "conflicts no gain in either on average.",
+        "conflicts no gain in either on average of 32 starts, of which six are examined.",
         Paper.GCA,
         Standing.MEASURED,
         sweeps_measured,
