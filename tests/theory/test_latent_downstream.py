@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +36,7 @@ from couplings.theory.latent_classes import (
 from couplings.theory.latent_classes.answer import answer
 
 F64 = torch.float64
+PAGE = Path(__file__).parents[2] / "docs" / "theory" / "latent-classes.md"
 SKEWED = [0.6, 0.3, 0.1]
 
 
@@ -114,6 +117,27 @@ def test_an_expected_loss_by_loops() -> None:
     ]
     found = expected_loss(InfoNCE(temperature=1 / 3), z, torch.tensor(labels), k=2)
     assert float(found) == pytest.approx(math.fsum(values) / len(values), abs=1e-12)
+
+
+TABLE = re.findall(r"^\| (\.\d+ \.\d+ \.\d+) \| ([\d, ]+) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+"""Prior, k, and numbers of the rows of the page."""
+
+
+def test_the_page_has_a_table() -> None:
+    assert len(TABLE) >= 9
+
+
+@pytest.mark.parametrize(("prior", "ks", "numbers"), TABLE)
+def test_the_table_of_unequal_classes(prior: str, ks: str, numbers: str) -> None:
+    rho, written = [float(share) for share in prior.split()], numbers.split(" | ")
+    *losses, written[3] = *written[3].split(", "), written[3]
+    for k, loss in zip(map(int, ks.split(",")), losses, strict=True):
+        best = optimal_gram(rho, k=k)
+        worth = downstream(best.gram, rho)
+        found = [*best.gram[(0, 0, 1), (1, 2, 2)].tolist(), best.loss, worth.margin, worth.cross_entropy]
+        for text, value in zip([*written[:3], loss, *written[4:]], found, strict=True):
+            digits = len(text.partition(".")[2]) or 3
+            assert value == pytest.approx(float(text), abs=0.51 * 10**-digits), (prior, k)
 
 
 def test_class_vectors_have_the_gram() -> None:

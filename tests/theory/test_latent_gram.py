@@ -189,6 +189,29 @@ def test_shorter_vectors_are_worse() -> None:
     assert 0 < above <= certify(0.9 * best.gram, RARE, k=4).gap
 
 
+PLACED = [  # prior, k, scale: the entries above the diagonal; by L-BFGS on vectors, or merged by the rule
+    ((0.45, 0.35, 0.199999, 1e-6), 1, 0.05, (-0.89485, -0.63098, -0.52863, 0.21833, 0.32282, 0.59463)),
+    ((0.5, 0.3, 0.199999, 1e-6), 1, 0.1, (-0.94745, -0.87833, -0.82894, 0.67923, 0.73240, 0.80724)),
+    ((0.6, 0.399999, 1e-6), 1, 0.05, (-1, -1, 1)),
+    ((0.6, 0.399999, 1e-6), 64, 0.05, (-1, -1, 1)),
+    ((0.6, 0.3, 0.1), 2, 1e-4, (-1, -1, 1)),
+]
+
+
+@pytest.mark.parametrize(("prior", "k", "scale", "entries"), PLACED)
+def test_rare_classes_and_small_scales_find_their_place(
+    prior: Sequence[float], k: int, scale: float, entries: Sequence[float]
+) -> None:
+    gram = optimal_gram(prior, k=k, scale=scale).gram
+    i, j = torch.triu_indices(len(prior), len(prior), 1)
+    assert gram[i, j].tolist() == pytest.approx(entries, abs=2e-5)
+
+
+def test_a_class_that_rounding_hides_is_told() -> None:
+    with pytest.raises(NotConverged, match=r"has not settled .* scale 0.001 .* class of probability 1e-06"):
+        optimal_gram([0.4, 0.3, 0.2, 0.099999, 1e-6], k=2, scale=1e-3)
+
+
 def test_what_cannot_be_reached_is_told() -> None:
     with pytest.raises(NotConverged, match=r"certified gap is .* tolerance=1e-18 was asked for: raise it"):
         optimal_gram(RARE, k=4, tolerance=1e-18)
@@ -210,6 +233,8 @@ def test_refused(solve: Callable[..., object], change: dict[str, object], messag
 
 
 def test_refused_by_one() -> None:
+    with pytest.raises(InvalidInput, match=r"scale must be >= 0.0001, got 1e-05: below, rounding"):
+        optimal_gram([0.5, 0.5], k=1, scale=1e-5)
     with pytest.raises(InvalidInput, match="tolerance must be > 0"):
         optimal_gram([0.5, 0.5], k=1, tolerance=0.0)
     with pytest.raises(InvalidInput, match=r"5 classes and k = 16 are 24225 log-sum-exps: use optimal_gram"):

@@ -155,6 +155,19 @@ def test_priors_of_any_kind(prior: object) -> None:
     assert float(loss) == pytest.approx(float(population_loss(simplex_gram(3), [0.5, 0.25, 0.25], k=3)), rel=1e-6)
 
 
+@pytest.mark.parametrize("prior", [np.array([0.2, 0.3, 0.5])[::-1], np.array([0.5, 0.3, 0.2], dtype=object)])
+def test_arrays_that_torch_does_not_take(prior: np.ndarray) -> None:
+    assert float(population_loss(np.eye(3)[::-1, ::-1], prior, k=2)) == float(
+        population_loss(torch.eye(3), [0.5, 0.3, 0.2], k=2)
+    )
+
+
+def test_very_many_negatives() -> None:
+    most = population_loss(simplex_gram(3), [0.6, 0.3, 0.1], k=10**12)
+    fewer = population_loss(simplex_gram(3), [0.6, 0.3, 0.1], k=10**11)
+    assert float(most - fewer) == pytest.approx(math.log(10), abs=1e-9)
+
+
 def test_lists_keep_their_digits() -> None:
     exact = torch.tensor([0.6, 0.3, 0.1], dtype=F64)
     assert float(population_loss([[1.0, 0.1], [0.1, 1.0]], [0.7, 0.3], k=2)) == float(
@@ -177,14 +190,16 @@ EYE = torch.eye(2)
     ("change", "message"),
     [
         ({"prior": [0.5, 0.4]}, "prior must sum to one, got a sum of 0.9"),
-        ({"prior": [1.0, 0.0]}, "prior must be finite and > 0, got 0 for class 1"),
+        ({"prior": [1.0, 0.0]}, r"prior must be finite and > 0, got 0 for class 1 \(counted from 0\): leave"),
         ({"prior": [1.5, -0.5]}, "prior must be finite and > 0, got -0.5 for class 1"),
         ({"prior": [math.nan, 1.0]}, "prior must be finite and > 0, got nan for class 0"),
         ({"prior": [[0.5, 0.5]]}, r"prior must have shape \(C,\)"),
         ({"prior": []}, r"prior must have shape \(C,\)"),
         ({"prior": "half"}, "prior must hold numbers, got 'half'"),
+        ({"prior": np.array([0.5, "x"], dtype=object)}, "prior must hold numbers, got array"),
         ({"k": 0}, "k .* must be an integer >= 1, got 0"),
         ({"k": True}, "k .* must be an integer >= 1, got True"),
+        ({"k": 10**20}, r"k .* must be <= 1e\+12, got 100000000000000000000"),
         ({"k": 2.0}, "k .* must be an integer >= 1, got 2.0"),
         ({"scale": -1.0}, "scale must be >= 0, got -1"),
         ({"scale": math.inf}, "scale must be finite, got inf"),

@@ -80,7 +80,7 @@ def answer(prior: Sequence[float] | Tensor, ks: Sequence[int], *, scale: float =
     Args:
         prior: rho, two or more numbers above zero with sum one.
         ks: numbers of negatives, each >= 1; put in order, each once.
-        scale: s in (0, 300], one over the temperature.
+        scale: s in [1e-4, 300], one over the temperature.
 
     Raises:
         InvalidInput: a prior that is none or has one class only, no ks, a k that is no integer >= 1, a bad scale.

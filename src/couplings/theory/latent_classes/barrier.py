@@ -22,6 +22,10 @@ STEPS = 2000
 SMALLEST = 1e-16
 """Of mu in units of the value: below, rounding decides."""
 ARMIJO = 0.1
+HEADWAY = 1e-13
+"""Steps that move no entry further do not lead to a centre: rounding has taken over."""
+PATIENCE = 20
+"""Steps at one mu within reach of its centre (decrement below one); more only chase rounding too."""
 
 
 @dataclass(frozen=True)
@@ -37,34 +41,55 @@ class Objective:
     derivatives: Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def central_path(objective: Objective, classes: int, good: Callable[[Tensor], bool]) -> Tensor:
-    """Follow the path from the identity until a gram is good, or no step makes headway; returns the last gram."""
-    gram = torch.eye(classes, dtype=torch.float64)
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """Where the path ends.
+
+    Attributes:
+        gram: the last one.
+        drift: how far any entry went since the mu before, which was twenty times larger. What is left to go is less.
+    """
+
+    gram: Tensor
+    drift: float
+
+
+def central_path(objective: Objective, classes: int) -> Arrival:
+    """Follow the path from the identity until mu reaches rounding, or no step makes headway.
+
+    No earlier: a class of probability 1e-6 finds its place when mu is far below what the loss of the others shows.
+    """
+    gram = before = torch.eye(classes, dtype=torch.float64)
     if classes == 1:
-        return gram
-    mu, pairs = objective.value(gram), torch.triu_indices(classes, classes, 1)
+        return Arrival(gram, 0.0)
+    mu, pairs, drift = objective.value(gram), torch.triu_indices(classes, classes, 1), torch.inf
+    tried = 0
     for _ in range(STEPS):
         step, decrement = _newton(objective, gram, mu, pairs)
+        tried += 1
         moved = _line_search(objective, gram, step, decrement, mu)
+        stuck = moved is None or float((moved - gram).abs().max()) < HEADWAY
         gram = gram if moved is None else moved
         if decrement < CENTRED:
-            mu *= SHRINK
-            if good(gram) or mu < SMALLEST * objective.value(gram):
+            mu, tried = mu * SHRINK, 0
+            before, drift = gram, float((gram - before).abs().max())
+            if mu < SMALLEST * objective.value(gram):
                 break
-        elif moved is None:
+        elif stuck or (tried >= PATIENCE and decrement < 1):
             break
-    return gram
+    return Arrival(gram, drift)
 
 
 def _newton(objective: Objective, gram: Tensor, mu: float, pairs: Tensor) -> tuple[Tensor, float]:
     """The Newton step as a symmetric matrix, and its squared decrement in units of mu."""
     first, second = objective.derivatives(gram)
     i, j = pairs
-    inverse = torch.linalg.inv(gram)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
     slope = first / mu - 2 * inverse[i, j]
     curvature = second / mu + 2 * (inverse[i][:, i] * inverse[j][:, j] + inverse[i][:, j] * inverse[j][:, i])
     unit = curvature.diagonal().rsqrt()
-    solved = torch.linalg.solve(unit[:, None] * curvature * unit, -slope * unit) * unit
+    # Where rounding made it singular the step is not finite, and the line search ends the path.
+    solved = torch.linalg.solve_ex(unit[:, None] * curvature * unit, -slope * unit)[0] * unit
     step = torch.zeros_like(gram)
     step[i, j] = step[j, i] = solved
     return step, float(-slope @ solved)

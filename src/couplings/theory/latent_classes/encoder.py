@@ -51,9 +51,9 @@ class Training:
         width: of the hidden layer.
     """
 
-    steps: int = 400
-    batch: int = 128
-    rate: float = 1e-2
+    steps: int = 800
+    batch: int = 64
+    rate: float = 2e-2
     width: int = 32
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ import torch
 
 from ...checks import finite, finite_positive, require
 from .certificate import gradient
-from .prior import negatives
+from .prior import negatives, not_too_large
 
 
 def merging_balance(share: float, *, k: int, scale: float = 1.0) -> float:
@@ -32,7 +32,7 @@ def merging_balance(share: float, *, k: int, scale: float = 1.0) -> float:
     Args:
         share: rho_1, of the most frequent class, in (0, 1); the other classes are two or more, in any proportion.
         k: negatives of an anchor, >= 1.
-        scale: s > 0, finite.
+        scale: s in (0, 300].
 
     Raises:
         InvalidInput: an argument outside of these ranges.
@@ -50,6 +50,7 @@ def merging_balance(share: float, *, k: int, scale: float = 1.0) -> float:
     """
     _share(share)
     finite_positive("scale", scale)
+    not_too_large(scale)
     other = (1 - share) / 2
     u = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
     prior = torch.tensor([share, other, other], dtype=torch.float64)

@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,10 @@ from ...errors import InvalidInput
 
 SUM_TOLERANCE = 1e-6
 """How far from one the probabilities may sum (single precision does); they are divided by their sum."""
+LARGEST_SCALE = 300.0
+"""Beyond, what distances contribute to the loss (e^-2s) leaves the range of float64."""
+MOST_NEGATIVES = 10**12
+"""Far beyond, k leaves the range of the integers and floats that it is counted with."""
 GRAM_TOLERANCE = 1e-6
 """How far from symmetric and positive semidefinite a gram may be, in units of its largest entry or one."""
 
@@ -37,7 +42,8 @@ def probabilities(prior: Sequence[float] | Tensor) -> Tensor:
     if bad.any():
         where = int(bad.nonzero()[0])
         raise InvalidInput(
-            f"prior must be finite and > 0, got {rho[where]:g} for class {where}: leave such classes out"
+            f"prior must be finite and > 0, got {rho[where]:g} for class {where} (counted from 0): "
+            "leave such classes out"
         )
     total = float(rho.sum())
     require(abs(total - 1) <= SUM_TOLERANCE, f"prior must sum to one, got a sum of {total:g}: divide it by its sum")
@@ -45,12 +51,25 @@ def probabilities(prior: Sequence[float] | Tensor) -> Tensor:
 
 
 def negatives(k: object) -> int:
-    """The number of negatives of an anchor: an integer, one or more.
+    """The number of negatives of an anchor: an integer, one or more, at most 1e12.
 
     Raises:
         InvalidInput: anything else, booleans and whole floats included.
     """
-    return _at_least_one("k (the negatives of an anchor)", k)
+    count = _at_least_one("k (the negatives of an anchor)", k)
+    few = count <= MOST_NEGATIVES
+    require(few, f"k (the negatives of an anchor) must be <= {MOST_NEGATIVES:.0e}, got {k!r}: take fewer")
+    return count
+
+
+def not_too_large(scale: float) -> None:
+    """The scale must be at most 300.
+
+    Raises:
+        InvalidInput: it is larger.
+    """
+    small = scale <= LARGEST_SCALE
+    require(small, f"scale must be <= {LARGEST_SCALE:g}, got {scale:g}: beyond, the loss only counts collisions")
 
 
 def classes_of(count: object) -> int:
@@ -96,9 +115,16 @@ def gram_of(gram: Tensor | Sequence[Sequence[float]], classes: int | None = None
 def _float64(name: str, value: Any) -> Tensor:
     try:
         # Lists are read at double precision: torch's default would round them to single.
-        converted = torch.as_tensor(value, dtype=None if hasattr(value, "dtype") else torch.float64)
+        converted = torch.as_tensor(_readable(value), dtype=None if hasattr(value, "dtype") else torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInput(f"{name} must hold numbers, got {value!r}: pass a list, an array or a tensor") from error
     real = converted.dtype not in (torch.bool, torch.complex64, torch.complex128)
     require(real, f"{name} must hold real numbers, got {converted.dtype}")
     return converted.to(torch.float64)
+
+
+def _readable(value: Any) -> Any:
+    """Arrays as torch takes them: contiguous (a reversed array is not), and numbers (those of an object array)."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return np.ascontiguousarray(value, dtype=np.float64 if value.dtype == object else None)
