@@ -161,6 +161,25 @@ def test_pushes_come_in_the_order_of_the_pairs(monkeypatch: pytest.MonkeyPatch) 
     assert len(counted.batches) == -(-len(pairs) // 2)
 
 
+@pytest.mark.parametrize(("n", "batch_size"), [(40, 256), (40, 40), (41, 40), (300, 40), (7, 4)])
+def test_pushes_fill_their_batches(monkeypatch: pytest.MonkeyPatch, n: int, batch_size: int) -> None:
+    z = torch.randn(n, 4)
+    counted = _Counted(monkeypatch, z)
+    pushes(InfoNCE(), z, torch.tensor([[0, 1], [1, 2], [3, 4], [5, 6], [0, 6]]), batch_size=batch_size)
+    assert all(len(batch) == len({*batch}) == min(n, batch_size) for batch in counted.batches)
+
+
+def test_pushes_are_seeded_and_fill_with_any_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, pairs = torch.randn(30, 4), torch.tensor([[0, 1]])
+    counted = _Counted(monkeypatch, z)
+    one, same, other = (pushes(InfoNCE(0.2), z, pairs, batch_size=15, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    for seed in range(20):
+        pushes(InfoNCE(0.2), z, pairs, batch_size=15, seed=seed)
+    assert {*chain(*counted.batches)} == {*range(30)}
+
+
 def test_pushes_of_few_rows_and_of_no_pairs() -> None:
     z = torch.randn(2, 3)
     assert pushes(InfoNCE(), z, torch.tensor([[1, 0]])).tolist() == pytest.approx([1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -165,7 +166,7 @@ def pushes(
         pairs: int64 (p, 2) of different rows.
         positives: another view of each row, (n, d); None lets the views of a sample coincide.
         ids: (n,) integers; rows of one id never repel each other.
-        batch_size: samples a batch, >= 4.
+        batch_size: samples a batch, >= 4; all where there are fewer.
         seed: of the dealing.
         progress: told the share that is done.
 
@@ -192,12 +193,12 @@ def pushes(
     checks.require(batch_size >= 4, f"batch_size must be at least 4, got {batch_size}")
     _check_rows(z, positives, ids)
     _check_pairs(pairs, len(z))
-    generator = torch.Generator().manual_seed(seed)
+    generator, source = torch.Generator().manual_seed(seed), random.Random(seed)
     found = z.new_zeros(len(pairs), dtype=torch.float64)
     dealt = torch.split(torch.randperm(len(pairs), generator=generator), batch_size // 2)
     for done, chosen in enumerate(dealt):
         members, place = torch.unique(pairs[chosen], return_inverse=True)
-        rows = _filled(members, batch_size, len(z), generator)
+        rows = _filled(members, batch_size, len(z), source)
         rows = rows.to(z.device)
         pushed = repulsion(loss, *_views(z, positives, rows), **_sides(ids, rows))
         both = (pushed + pushed.T).double() / 2
@@ -236,11 +237,13 @@ def _batches(n: int, batch_size: int, rounds: int, seed: int) -> Iterator[Tensor
         yield from torch.randperm(n, generator=generator).tensor_split(-(-n // batch_size))
 
 
-def _filled(members: Tensor, size: int, n: int, generator: torch.Generator) -> Tensor:
-    """The members first, then others at random."""
-    others = torch.randint(n, (max(0, min(size, n) - len(members)),), generator=generator)
-    fresh = others[~torch.isin(others, members)]
-    return torch.cat([members, torch.unique(fresh)])
+def _filled(members: Tensor, size: int, n: int, source: random.Random) -> Tensor:
+    """The members first, then others at random; min(size, n) rows that differ."""
+    size = min(size, n)
+    # So many that differ leave enough without the members; no O(n) permutation for each batch.
+    drawn = torch.tensor(source.sample(range(n), size))
+    others = drawn[~torch.isin(drawn, members)]
+    return torch.cat([members, others[: size - len(members)]])
 
 
 def _views(z: Tensor, positives: Tensor | None, rows: Tensor) -> tuple[Tensor, ...]:
