@@ -47,9 +47,26 @@ INSPECT = (
     _case("one row", _NPZ, "z.npz 1 row", "a pair takes two", _npz(z=_Z[:1])),
     _case("NaN", _NPZ, "z.npz embeddings NaN row 3", "look for a division by zero", _npz(z=_holed(np.nan))),
     _case("a zero row", _NPZ, "z.npz embeddings row 3", "drop the row", _npz(z=_holed(0))),
-    _case("labels of other rows", _NPZ, "z.npz labels [9] 20", "one entry a row", _npz(z=_Z, labels=range(9))),
-    _case("labels in two columns", _NPZ, "z.npz labels [20, 2]", "one number or word a row", _npz(z=_Z, y=_Z[:, :2])),
-    _case("positives of another length", _NPZ, "z.npz positives (20, 2)", "equal n and d", _npz(z=_Z, z_b=_Z[:, :2])),
+    _case(
+        "labels of other rows", f"{_NPZ} --labels y", "z.npz labels [9] 20", "one entry a row", _npz(z=_Z, y=range(9))
+    ),
+    _case(
+        "labels in two columns",
+        f"{_NPZ} --labels y",
+        "z.npz labels [20, 2]",
+        "one number or word a row",
+        _npz(z=_Z, y=_Z[:, :2]),
+    ),
+    _case(
+        "complex labels", f"{_NPZ} --labels y", "z.npz labels complex", "numbers or words", _npz(z=_Z, y=_Z[:, 0] + 1j)
+    ),
+    _case(
+        "positives of another length",
+        f"{_NPZ} --positives z_b",
+        "z.npz positives (20, 2)",
+        "equal n and d",
+        _npz(z=_Z, z_b=_Z[:, :2]),
+    ),
     _case(
         "floats for thumbnails",
         f"{_NPZ} --thumbnails images",

@@ -20,6 +20,7 @@ from couplings.inspection.arrays import Keys, UnreadableFile, read_arrays
 
 Z = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 _SOME = Keys()
+_WORDS = ("labels", "groups", "ids", "texts")
 
 
 def _npz(folder: Path, **arrays: Any) -> Path:
@@ -240,9 +241,7 @@ _FILES: dict[str, tuple[Write, str]] = {
     "no columns": (_of(embeddings=Z[:, :0]), "file.npz: embeddings is empty"),
     "NaN": (_of(embeddings=_changed(4, np.nan)), r"file.npz: embeddings holds NaN \(first in row 4\)"),
     "infinity": (_of(embeddings=_changed(2, np.inf)), r"embeddings holds inf \(first in row 2\)"),
-    "too large": (_of(embeddings=1e300 * Z.astype(float)), r"embeddings holds inf \(first in row 0\)"),
     "a zero row": (_of(embeddings=Z * (np.arange(6) != 3)[:, None]), r"embeddings has a zero vector \(row 3\)"),
-    "other positives": (_of(embeddings=Z, positives=Z[:, :2]), r"positives has shape \(6, 2\) but embeddings"),
     "NaN in positives": (_of(embeddings=Z, positives=_changed(1, np.nan)), r"positives holds NaN \(first in row 1\)"),
     "cut parquet": (_cut(_with(embeddings=_lists()), 0.6), "is damaged or no parquet file"),
     "no parquet": (_bytes("file.parquet", b"PAR1wordsPAR1"), "is damaged or no parquet file"),
@@ -255,8 +254,6 @@ _FILES: dict[str, tuple[Write, str]] = {
     "no rows in parquet": (_with(embeddings=pa.array([], pa.list_(pa.float32()))), "holds no rows"),
     "lists of words": (_with(embeddings=[["a", "b"]] * 6), r"embeddings is object\[6, 2\]; a matrix of numbers"),
     "numbers for lists": (_with(embeddings=[1.0] * 6), r"embeddings is float64\[6\]"),
-    "a struct": (_with(embeddings=_lists(), label=[{"a": 1}] * 6), "column 'label' is struct<a: int64>"),
-    "lists of labels": (_with(embeddings=_lists(), label=[[1]] * 6), r"labels has shape \[6, 1\]; one number or word"),
     "other columns": (_with(foo=_lists()), "has no embeddings: it holds foo list<element: double>"),
 }
 
@@ -276,13 +273,114 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
         read_arrays(tmp_path / "file.parquet", _SOME)
 
 
-@pytest.mark.parametrize("name", ["positives", "labels", "groups", "ids", "texts", "thumbnails"])
-def test_one_entry_a_row(tmp_path: Path, name: str) -> None:
-    few = (
-        np.zeros((4, 8, 8), np.uint8) if name == "thumbnails" else np.ones((4, 3)) if name == "positives" else range(4)
-    )
-    with pytest.raises(UnreadableFile, match=rf"{name} has shape \[4.* for 6 embeddings; one entry a row"):
-        read_arrays(_npz(tmp_path, embeddings=Z, **{name: few}), _SOME)
+_MISFITS: dict[str, tuple[str, Any, str]] = {
+    **{name: (name, range(4), rf"{name} has shape \[4\] for 6 embeddings; one entry") for name in _WORDS},
+    "one word": ("ids", "resnet50", r"ids has shape \[\] for 6 embeddings"),
+    "two columns of labels": ("labels", np.ones((6, 2)), r"labels has shape \[6, 2\]; one number or word a row"),
+    "complex labels": ("labels", np.arange(6) + 1j, "labels is complex128; numbers or words are needed"),
+    "few positives": ("positives", np.ones((4, 3)), r"positives has shape \[4, 3\] for 6 embeddings"),
+    "narrow positives": ("positives", Z[:, :2], r"positives has shape \(6, 2\) but embeddings"),
+    "flags": ("positives", np.ones(6, bool), r"positives is bool\[6\]; a matrix"),
+    "few pictures": ("thumbnails", np.zeros((4, 8, 8), np.uint8), r"thumbnails has shape \[4, 8, 8\] for 6"),
+}
+
+
+@pytest.mark.parametrize(("name", "array", "message"), _MISFITS.values(), ids=_MISFITS)
+def test_what_does_not_fit_is_refused_where_it_was_named_and_left_alone_where_not(
+    tmp_path: Path, name: str, array: Any, message: str
+) -> None:
+    path = _npz(tmp_path, embeddings=Z, **{name: array})
+    with pytest.raises(UnreadableFile, match=message):
+        read_arrays(path, Keys(**{name: name}))
+    held = "pictures" if name == "thumbnails" else name
+    assert getattr(read_arrays(path, _SOME), held) is None
+
+
+def test_the_next_usual_name_counts_where_the_first_does_not_fit(tmp_path: Path) -> None:
+    found = read_arrays(_npz(tmp_path, embeddings=Z, labels=[1, 2], y=["a", "b"] * 3), _SOME)
+    assert found.classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [([{"a": 1}] * 6, "column 'label' is struct<a: int64>"), ([[1]] * 6, r"labels has shape \[6, 1\]; one number")],
+)
+def test_columns_that_do_not_fit(tmp_path: Path, column: Any, message: str) -> None:
+    path = _parquet(tmp_path, embeddings=_lists(), label=column, captions=[["a"], ["b", "c"]] * 3)
+    with pytest.raises(UnreadableFile, match=message):
+        read_arrays(path, Keys(labels="label"))
+    found = read_arrays(path, _SOME)
+    assert (found.labels, found.texts) == (None, None)
+
+
+def test_no_array_is_taken_for_its_own_positives(tmp_path: Path) -> None:
+    path = _npz(tmp_path, features=Z, positives=2 * Z, z=3 * Z)
+    assert read_arrays(path, Keys(embeddings="positives")).positives is None
+    found = read_arrays(path, Keys(positives="features"))
+    assert found.embeddings[0, 0].item() == 3 * Z[0, 0]
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-30, 1e30, 1e300])
+def test_rows_outside_of_single_precision_keep_their_direction(tmp_path: Path, scale: float) -> None:
+    z = Z.astype(np.float64)
+    z[2] *= scale
+    found = read_arrays(_npz(tmp_path, embeddings=z, positives=z), _SOME)
+    assert found.positives is not None
+    for view in (found.embeddings, found.positives):
+        torch.testing.assert_close(view[[0, 1, 3, 4, 5]], torch.from_numpy(Z[[0, 1, 3, 4, 5]]))
+        near = torch.nn.functional.cosine_similarity(view[2], torch.from_numpy(Z[2]), dim=0)
+        assert near.item() == pytest.approx(1, abs=1e-3 if scale < 1e-300 else 1e-6)
+
+
+def test_words_are_whole(tmp_path: Path) -> None:
+    halves = ["\ud800", "b", "a\udfff", "b", "b", "b"]
+    path = _npz(tmp_path, z=Z, labels=halves, ids=halves, texts=halves, group=halves)
+    found = read_arrays(path, _SOME)
+    assert found.ids == found.texts == ("?", "b", "a?", "b", "b", "b")
+    assert found.classes == ("?", "a?", "b")
+    path = _npz(tmp_path, z=Z, y=[0, 1, 0, 1, 1, 1], classes=["\udfff", "b"])
+    assert read_arrays(path, _SOME).classes == ("?", "b")
+
+
+def test_columns_of_words_that_are_no_unicode(tmp_path: Path) -> None:
+    words = pa.array([b"\xff", b"b", None, b"b", b"b", b"b"]).view(pa.string())
+    path = _parquet(tmp_path, z=_lists(), text=words, label=words.dictionary_encode())
+    found = read_arrays(path, _SOME)
+    assert found.texts == ("\ufffd", "b", "", "b", "b", "b")
+    assert found.classes == ("b", "\ufffd")
+
+
+_EMBEDDED = {"index": [7, 3, 0, 9, 1, 5], "part": ["test", "train", "test", "train", "train", "test"]}
+
+
+@pytest.mark.parametrize("write", [_npz, _parquet])
+def test_rows_of_an_embedded_run_know_their_number_in_training(tmp_path: Path, write: Callable[..., Path]) -> None:
+    found = read_arrays(write(tmp_path, z=Z.tolist(), **_EMBEDDED), _SOME)
+    assert found.trained(torch.arange(6)).tolist() == [-1, 3, -1, 9, 1, -1]
+    assert found.named(torch.arange(6)).tolist() == list(range(6))
+    pairs = torch.tensor([[0, 1], [1, 3], [3, 4], [0, 2]])
+    assert found.of_training(pairs).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"index": [0.0] * 6},
+        {"index": [-1, 0, 1, 2, 3, 4]},
+        {"index": [0] * 5},
+        {"part": ["wing", "tail"] * 3},
+        {"part": [1] * 6},
+    ],
+)
+def test_an_index_of_something_else_is_no_number_in_training(tmp_path: Path, changes: Any) -> None:
+    found = read_arrays(_npz(tmp_path, z=Z, **(_EMBEDDED | changes)), _SOME)
+    assert found.training is None
+    assert found.of_training(torch.tensor([[0, 1]])).all()
+
+
+def test_an_image_that_was_embedded_twice_is_no_pair(tmp_path: Path) -> None:
+    found = read_arrays(_npz(tmp_path, z=Z, index=[4, 4, 1, 2, 3, 0], part=["train"] * 6), _SOME)
+    assert found.of_training(torch.tensor([[0, 1], [0, 2]])).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("write", [_npz, _parquet])

@@ -67,11 +67,11 @@ def _array(archive: Any, name: str, path: Path) -> Any:
         ) from None
 
 
-def read_parquet(path: Path, wanted: Collection[str]) -> Table:
-    """The wanted columns.
+def read_parquet(path: Path, guessed: Collection[str], named: Collection[str]) -> Table:
+    """The named columns that are there, and of the guessed ones those that arrays can be made of.
 
     Raises:
-        UnreadableFile: no parquet file, a damaged one, lists that differ in length, columns of one name.
+        UnreadableFile: no parquet file, a damaged one; of a named column lists that differ in length, or two columns.
         OSError: a file that may not be read.
     """
     import pyarrow
@@ -81,14 +81,19 @@ def read_parquet(path: Path, wanted: Collection[str]) -> Table:
     try:
         file = pyarrow.parquet.ParquetFile(path)
         schema = file.schema_arrow
-        names = [name for name in schema.names if name in wanted]
-        table = file.read(columns=names)
+        names = [name for name in schema.names if name in {*guessed, *named}]
+        table = file.read(columns=list(dict.fromkeys(names)))
     except (pyarrow.ArrowException, OSError) as error:
         raise UnreadableFile(f"{path} is damaged or no parquet file ({_first_line(error)}); write it again") from None
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise UnreadableFile(f"{path} has more than one column '{min(twice)}'; rename one")
-    arrays = {name: _column(table.column(name).combine_chunks(), name, path) for name in names}
+    arrays = {}
+    for name in dict.fromkeys(names):
+        try:
+            if names.count(name) > 1:
+                raise UnreadableFile(f"{path} has more than one column '{name}'; rename one")
+            arrays[name] = _column(table.column(name).combine_chunks(), name, path)
+        except UnreadableFile:
+            if name in named:
+                raise
     return Table(arrays, {one.name: str(one.type) for one in schema})
 
 
@@ -101,6 +106,11 @@ def _column(column: Any, name: str, path: Path) -> np.ndarray:
         return _lists(column, name, path)
     if types.is_nested(kind):
         raise UnreadableFile(f"{path}: column '{name}' is {kind}; numbers, words or lists of numbers are needed")
+    if types.is_dictionary(kind):
+        return _column(column.dictionary_decode(), name, path)
+    if types.is_string(kind) or types.is_large_string(kind):
+        # Words that are no UTF-8 would raise; bytes are read leniently.
+        column = column.cast("large_binary")
     if column.null_count or not (types.is_integer(kind) or types.is_floating(kind)):
         found = np.empty(len(column), dtype=object)
         found[:] = column.to_pylist()

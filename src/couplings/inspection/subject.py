@@ -32,6 +32,8 @@ class Subject:
         classes: names of the labels.
         groups: int64 (n,), equal for rows of one sample, which never repel each other.
         numbers: int64 (n,), the rows' numbers in the training data that they are a part of; None where they are all.
+        training: int64 (n,), the number of each row in the training data, -1 where it is no row of it; None where
+            `numbers` say so. Rows of a file keep the file's numbers, and training is told these.
         ids: what the user calls the rows.
         texts: of the rows.
         pictures: of the rows.
@@ -49,6 +51,7 @@ class Subject:
     classes: tuple[str, ...] = ()
     groups: Tensor | None = None
     numbers: Tensor | None = None
+    training: Tensor | None = None
     ids: tuple[str, ...] | None = None
     texts: tuple[str, ...] | None = None
     pictures: Pictures | None = None
@@ -63,7 +66,8 @@ class Subject:
             if view is not None:
                 checks.same_shape(["embeddings", name], [self.embeddings, view])
                 checks.rows_usable(name, view, zero=False)
-        for name, ids in (("labels", self.labels), ("groups", self.groups), ("numbers", self.numbers)):
+        for name in ("labels", "groups", "numbers", "training"):
+            ids = getattr(self, name)
             if ids is not None:
                 checks.ids(name, ids, n)
         for name, words in (("ids", self.ids), ("texts", self.texts)):
@@ -86,8 +90,17 @@ class Subject:
         return self.classes[number] if number < len(self.classes) else str(number)
 
     def named(self, rows: Tensor) -> Tensor:
-        """The numbers by which files and training know rows."""
+        """The numbers by which people and the JSON know rows."""
         return rows if self.numbers is None else self.numbers[rows]
+
+    def trained(self, rows: Tensor) -> Tensor:
+        """The numbers by which training knows rows; -1 where it does not."""
+        return self.named(rows) if self.training is None else self.training[rows]
+
+    def of_training(self, pairs: Tensor) -> Tensor:
+        """Whether each pair (p, 2) is one of two different rows of the training data."""
+        known = self.trained(pairs)
+        return (known >= 0).all(1) & (known[:, 0] != known[:, 1])
 
     def id_of(self, row: int) -> str:
         """What the user calls a row; its number where nothing else is known."""
