@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
+import pickle
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from couplings import InfoNCE, InvalidInput
+from couplings import CouplingWarning, InfoNCE, InvalidInput
 from couplings.diagnostics import (
     Figures,
     Monitor,
@@ -54,12 +58,12 @@ def test_training_is_the_same_with_and_without() -> None:
 
 
 def test_the_figures_are_those_of_the_functions() -> None:
-    loss, views = InfoNCE(0.5), [torch.randn(40, 6).requires_grad_() for _ in range(2)]
-    ids = torch.arange(40) // 2
+    loss, views = InfoNCE(0.5), [torch.randn(16, 6).requires_grad_() for _ in range(2)]
+    ids = torch.arange(16) // 2
     with Monitor(loss, samples=16) as monitor:
         value = loss(*views, ids=ids)
-    some = [view[:16].detach() for view in views]
-    pushed = repulsion(loss, *some, ids=ids[:16])
+    some = [view.detach() for view in views]
+    pushed = repulsion(loss, *some, ids=ids)
     assert monitor.records == [
         Figures(
             1,
@@ -71,6 +75,82 @@ def test_the_figures_are_those_of_the_functions() -> None:
             (pushed.sum(0).max() / pushed.sum(0).mean()).item(),
         )
     ]
+
+
+def test_the_samples_looked_at_are_spread_over_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[list[int]] = []
+
+    def noted(loss: InfoNCE, one: torch.Tensor, two: torch.Tensor, *, ids: torch.Tensor) -> torch.Tensor:
+        looked.append(ids.tolist())
+        assert torch.equal(one, z[ids])
+        assert torch.equal(two, -z[ids])
+        return repulsion(loss, one, two, ids=ids)
+
+    monkeypatch.setattr(sys.modules[Monitor.__module__], "repulsion", noted)
+    loss, z = InfoNCE(0.5), torch.randn(40, 6).requires_grad_()
+    with Monitor(loss, every=1, samples=16):
+        for _ in range(50):
+            loss(z, -z, ids=torch.arange(40))
+    for rows in looked:
+        # A whole row of each stretch of 40 / 16 rows.
+        assert [((row + 1) * 16 - 1) // 40 for row in rows] == list(range(16))
+    assert {row for rows in looked for row in rows} == {*range(40)}
+    assert {row % 2 for row in looked[0]} == {0, 1}
+
+
+@pytest.mark.parametrize("order", ["sorted", "in turn"])
+def test_sorted_batches_do_not_bias_the_figures(order: str) -> None:
+    """Half of the batch in one point, half spread; ids that leave no negatives among the first samples."""
+    loss, part = InfoNCE(0.5), torch.arange(64) < 32 if order == "sorted" else torch.arange(64) % 2 == 0
+    z = torch.where(part[:, None], torch.eye(8)[0], torch.randn(64, 8)).requires_grad_()
+    ids = torch.where(part, 0, torch.arange(64) + 1)
+    with Monitor(loss, samples=32) as some, Monitor(loss, samples=64) as every:
+        loss(z, z + 0.1 * torch.randn(64, 8), ids=ids)
+    assert some.records[0].effective_rank == pytest.approx(every.records[0].effective_rank, rel=0.2)
+
+
+def test_a_look_without_figures_warns_once_and_training_goes_on() -> None:
+    """The negatives are all among the keys, which no look takes."""
+    loss, sides = InfoNCE(0.5), {"ids": torch.zeros(12, dtype=torch.int64), "keys": torch.randn(5, 4)}
+    with (
+        Monitor(loss, every=1, then=lambda _: pytest.fail("told of no figures")) as monitor,
+        pytest.warns(CouplingWarning, match="call 1 leaves no record.*left no negative.*samples=") as caught,
+    ):
+        values = _train(loss, 3, **sides)
+    assert len(caught) == 1
+    assert len(values) == 3
+    assert monitor.records == []
+
+
+def test_a_copy_of_the_loss_is_not_watched() -> None:
+    loss, told = InfoNCE(0.5), list[Figures]()
+    stored = io.BytesIO()
+    with Monitor(loss, every=1, then=lambda figures: told.append(figures)) as monitor:
+        torch.save(loss, stored)
+        stored.seek(0)
+        for other in (
+            copy.deepcopy(loss),
+            pickle.loads(pickle.dumps(loss)),
+            torch.load(stored, weights_only=False),
+        ):
+            assert _train(other, 2) == _train(InfoNCE(0.5), 2)
+            assert (told, monitor.records) == ([], [])
+            with Monitor(other, every=1) as own:
+                _train(other, 2)
+            assert len(own.records) == 2
+        _train(loss, 1)
+    assert len(told) == 1
+    assert monitor.records == told
+
+
+def test_a_monitor_adds_nothing_to_the_state() -> None:
+    model = nn.ModuleDict({"network": nn.Linear(6, 4), "loss": InfoNCE(0.5)})
+    keys = [*model.state_dict()]
+    loss = model["loss"]
+    assert isinstance(loss, InfoNCE)
+    with Monitor(loss):
+        assert [*model.state_dict()] == keys
+        model.load_state_dict(copy.deepcopy(model).state_dict())
 
 
 def test_validation_is_not_counted() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checks
+from ..errors import InvalidInput, warn
 from ..losses import Loss
 from .spread import alignment, effective_rank, uniformity
 from .survey import effective_negatives, repulsion
@@ -45,7 +46,8 @@ class Monitor:
     """Watches a loss: at every nth call in training it works out the :class:`Figures` of the batch.
 
     It hangs on the loss, so the loop needs no line of its own: plain PyTorch, Lightning or any other. The network is
-    not run again; at most `samples` samples of a batch are looked at, which bounds the cost.
+    not run again; at most `samples` samples, spread over the batch, are looked at, which bounds the cost. A copy of the
+    loss, deep or pickled, is not watched.
 
     Args:
         loss: to watch.
@@ -58,6 +60,10 @@ class Monitor:
 
     Raises:
         InvalidInput: a number out of range.
+
+    Warns:
+        CouplingWarning: once, where the samples looked at have no figures, such as where none has a negative among
+            them; training goes on, and the look leaves no record.
 
     Cost:
         A look takes about two calls of the loss on `samples` samples and their singular values; the page on inspection
@@ -83,7 +89,8 @@ class Monitor:
             checks.require(value >= least, f"{name} must be at least {least}, got {value}")
         self.records: list[Figures] = []
         self._every, self._samples, self._then, self._calls = every, samples, then, 0
-        self._handle = loss.register_forward_hook(self._look, with_kwargs=True)
+        self._warned = False
+        self._handle = loss.register_forward_hook(_Hook(self._look), with_kwargs=True)
 
     def __enter__(self) -> Monitor:
         return self
@@ -100,18 +107,48 @@ class Monitor:
         if not value.requires_grad:
             return
         self._calls += 1
-        if (self._calls - 1) % self._every == 0:
-            self.records.append(_figures(self._calls, cast(Loss, loss), views, sides, value, self._samples))
-            if self._then is not None:
-                self._then(self.records[-1])
+        if (self._calls - 1) % self._every:
+            return
+        try:
+            figures = _figures(self._calls, cast(Loss, loss), views, sides, value, self._samples)
+        except InvalidInput as error:
+            self._tell(error)
+            return
+        self.records.append(figures)
+        if self._then is not None:
+            self._then(figures)
+
+    def _tell(self, error: InvalidInput) -> None:
+        """Once, that a look had no figures; the batch itself was fine, so it must not stop the training."""
+        if not self._warned:
+            self._warned = True
+            warn(
+                f"Monitor: call {self._calls} leaves no record, and others like it neither; training goes on. Of the "
+                f"samples looked at, {self._samples} at most: {error}. A larger samples= may help"
+            )
+
+
+class _Hook:
+    """Shows a call to a monitor. A copy, deep or pickled, shows it to nobody: it hangs on another loss."""
+
+    def __init__(self, look: Callable[..., None] | None = None) -> None:
+        self._look = look
+
+    def __call__(self, *call: Any) -> None:
+        if self._look is not None:
+            self._look(*call)
+
+    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
+        return _Hook, ()
 
 
 @torch.no_grad()
 def _figures(
     call: int, loss: Loss, views: tuple[Tensor, ...], sides: Mapping[str, Any], value: Tensor, samples: int
 ) -> Figures:
-    shown = [view.detach()[:samples] for view in views]
-    pushed = repulsion(loss, *shown, **_of_samples(sides, len(shown[0])))
+    rows = _spread_out(len(views[0]), samples, call).to(views[0].device)
+    shown = [view.detach()[rows] for view in views]
+    pushed = repulsion(loss, *shown, **_of_samples(sides, rows))
     mass = pushed.sum(0)
     return Figures(
         call=call,
@@ -124,7 +161,18 @@ def _figures(
     )
 
 
-def _of_samples(sides: Mapping[str, Any], count: int) -> Sides:
+def _spread_out(n: int, count: int, seed: int) -> Tensor:
+    """At most `count` of n rows, one at random out of each of as many equal stretches.
+
+    Not the first ones, since batches may be sorted; not every kth, since classes may take turns. The random numbers
+    are of its own, so that training draws the same with and without.
+    """
+    starts = torch.arange(min(count, n) + 1) * n // min(count, n)
+    inside = torch.rand(min(count, n), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return starts[:-1] + (inside * starts.diff()).long()
+
+
+def _of_samples(sides: Mapping[str, Any], rows: Tensor) -> Sides:
     """What the loss was told of the samples that are looked at; matrices and keys are left out."""
-    kept = {name: sides[name][:count] for name in ("labels", "ids", "domains") if sides.get(name) is not None}
-    return cast("Sides", kept)
+    told = {name: sides[name] for name in ("labels", "ids", "domains") if sides.get(name) is not None}
+    return cast("Sides", {name: each[rows.to(each.device)] for name, each in told.items()})
