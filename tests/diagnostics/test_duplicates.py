@@ -85,8 +85,8 @@ def test_what_is_close_depends_on_the_density() -> None:
 
 
 def test_a_stricter_rate_finds_fewer() -> None:
-    z = torch.randn(400, 4)
-    z[200:] = z[:200] + 0.05 * torch.randn(200, 4)
+    z = torch.randn(1000, 8)
+    z[970:] = z[:30] + torch.linspace(0.01, 0.3, 30)[:, None] * torch.randn(30, 8)
     few, many = (set(map(tuple, duplicates(z, rate=rate).pairs.tolist())) for rate in (1e-6, 0.2))
     assert few < many
 
@@ -122,3 +122,16 @@ def test_the_chance_is_a_binomial_tail() -> None:
 def test_refusals_of_duplicates(call: Callable[[], object], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         call()
+
+
+@pytest.mark.parametrize("size", [2, 5, 10, 20])
+def test_close_companions_are_no_duplicates_and_a_copy_among_them_is(size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(1000 // size, 64, generator=generator)[torch.arange(1000) // size]
+    z = z + 0.6 * torch.randn(1000, 64, generator=generator)
+    assert len(duplicates(z).pairs) <= 2
+    z[7] = z[900] + 0.01 * torch.randn(64, generator=generator)
+    # A group whose edge lies among the farther neighbours hides a near copy, and no exact one.
+    assert size == 10 or [7, 900] in duplicates(z).pairs.tolist()
+    z[7] = z[900]
+    assert [7, 900] in duplicates(z).pairs.tolist()

@@ -20,6 +20,9 @@ _NEIGHBOURS = 16
 _SUREST = 300.0
 """Score of rows that coincide."""
 
+_SCATTER, _BULK = 1.25, 50
+"""What the estimate of a dimension widens; rows whose quartiles say something."""
+
 _LISTED = 64
 """Rows that coincide of which all pairs are listed."""
 
@@ -52,6 +55,10 @@ def duplicates(
     is the chance that the r-th neighbour is that near. D is estimated around each row (Levina and Bickel 2004), the
     larger p of a pair's two rows counts, and pairs are kept while the expected share of wrong ones stays below `rate`
     (Benjamini and Hochberg 1995). No threshold on the distance itself: what is close depends on the space.
+
+    Rows of real data are not spread evenly. Where most rows have close companions (captions of an image, views of a
+    product) the logarithms of these ratios are moved, rank by rank, so that their bulk lies where that of evenly spread
+    rows does: a duplicate is closer than companions are.
 
     Rows that coincide (to the rounding of the numbers that came, a factor aside) are all paired with each other; of
     more than 64 such rows each is paired with the first. More than 16 near, but not equal, rows are a dense region,
@@ -171,7 +178,9 @@ def _dimension(distance: Tensor, index: Tensor) -> Tensor:
     shell = (far[:, -1:] / far).log()
     expected = _mean_log_ratio(k).to(shell)
     own = (expected / shell.mean(1).clamp_min(1e-12)).clamp(0.5, 1e4)
-    return own[index].median(1).values
+    around = own[index].median(1).values
+    # The edge of a group of companions looks like a high dimension.
+    return around.clamp_max(2 * float(own.median()))
 
 
 def _mean_log_ratio(k: int) -> Tensor:
@@ -184,7 +193,7 @@ def _chance(distance: Tensor, dimension: Tensor) -> Tensor:
     """log p of each neighbour, (n, k); 0 for the last, which is the yardstick."""
     k = distance.shape[1]
     log_x = dimension[:, None] * (distance / distance[:, -1:]).log().nan_to_num(nan=-torch.inf)
-    log_x = log_x.clamp(-1e6, -1e-12)
+    log_x = _calibrated(log_x.clamp(-1e6, -1e-12))
     log_rest = torch.log(-torch.expm1(log_x))
     chance = torch.zeros_like(distance)
     for rank in range(1, k):
@@ -194,6 +203,31 @@ def _chance(distance: Tensor, dimension: Tensor) -> Tensor:
         ]
         chance[:, rank - 1] = torch.stack(terms).logsumexp(0)
     return chance.clamp_max(0)
+
+
+def _calibrated(log_x: Tensor) -> Tensor:
+    """D log(d_r / d_k), (n, k), moved so that its bulk is not below that of evenly spread rows.
+
+    Where most rows have close companions (captions of an image, views of a product), being close is no sign of a copy:
+    what counts is to be closer than companions are. Chances only ever grow by this. One shift for all ranks, because
+    some rows have more companions than others.
+    """
+    n, k = log_x.shape
+    if n < _BULK or k < 3:
+        return log_x
+    low, middle = _even(k)[:, None].to(log_x)
+    seen_low, seen_middle = torch.quantile(log_x[:, :-1], log_x.new_tensor([0.25, 0.5]), dim=0)[:, None]
+    # The estimate of D scatters, and widens the bulk a little anywhere.
+    stretch = ((seen_middle - seen_low) / (middle - low) / _SCATTER).clamp_min(1)
+    shift = (middle - seen_middle).amax().clamp_min(0)
+    moved = seen_middle + shift + (log_x[:, :-1] - seen_middle) / stretch
+    return torch.cat([moved.clamp_max(-1e-12), log_x[:, -1:]], 1)
+
+
+def _even(k: int) -> Tensor:
+    """(2, k - 1): lower quartile and median of the logarithm of k - 1 sorted uniform numbers."""
+    uniform = torch.rand(8192, k - 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.quantile(uniform.sort(1).values.log(), torch.tensor([0.25, 0.5], dtype=torch.float64), dim=0)
 
 
 def _mutual(near: Neighbours, chance: Tensor) -> tuple[Tensor, Tensor, Tensor]:

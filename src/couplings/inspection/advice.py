@@ -59,7 +59,7 @@ def advice(found: Inspection) -> list[Advice]:
 
 
 def _rank(found: Inspection) -> Iterator[Advice]:
-    rank, dimension = found.space.effective_rank, found.subject.embeddings.shape[1]
+    rank, dimension = found.space.effective_rank, min(found.subject.embeddings.shape)
     text = f"The embeddings spread over {rank:.1f} of {dimension} dimensions (effective rank)"
     if rank < _COLLAPSED * dimension:
         yield Advice(
