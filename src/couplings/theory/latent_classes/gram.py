@@ -19,7 +19,7 @@ from .quadrature import excess_rows, row_derivatives
 
 SMALLEST_SCALE = 1e-4
 """Below, the loss sees the balance of the class vectors only, and differences that place them drown in rounding."""
-SETTLED = 1e-3
+SETTLED = 3e-3
 """How far an entry may have moved at the end of the path; what is left to go is a third of that, or less."""
 MERGED = 1e-3
 """Classes whose inner product is within this of one count as one."""
@@ -82,9 +82,9 @@ def optimal_gram(
             it, whatever the tolerance.
 
     Returns:
-        The gram with its loss and certificate. Entries are within 1e-3 of the optimal ones for classes of any
-        probability (most within 1e-6): where rounding leaves them less certain, `NotConverged` is raised. That happens
-        for classes rarer than about 1e-16 / scale^2 times a thousand, as 1e-6 at a scale of 1e-3.
+        The gram with its loss and certificate. Entries are within about 1e-3 of the optimal ones (most
+        within 1e-6), judged by how they move at the end; where rounding leaves them less certain, `NotConverged` is
+        raised. That happens for classes of probability 1e-5 and less beside many others, or at small scales.
 
     Raises:
         InvalidInput: an argument outside of these ranges.

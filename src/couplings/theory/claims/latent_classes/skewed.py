@@ -144,6 +144,10 @@ _MILD = {
     "k = 1: margin": (0.834, 5e-4),
     "k = 4: margin": (0.964, 5e-4),
     "k = 64: margin": (1.051, 5e-4),
+    "k = 1: cross entropy (nats)": (0.3726, 5.1e-5),
+    "k = 4: cross entropy (nats)": (0.3682, 5.1e-5),
+    "k = 16: cross entropy (nats)": (0.3658, 5e-5),
+    "k = 64: cross entropy (nats)": (0.3650, 5e-5),
 }
 """Prior (.6, .3, .1) at s = 1, from an independent program: the value and half a unit of its last digit, or one."""
 
@@ -152,7 +156,8 @@ def _mild_table(best: Mapping[int, OptimalGram]) -> Iterator[Check]:
     gram = best[1].gram
     angles = (gram[0, 1], gram[0, 2], gram[1, 2])
     losses = (best[k].loss for k in (1, 4, 16, 64))
-    found = [*map(float, angles), *losses, *(_margin(best[k]) for k in (1, 4, 64))]
+    entropies = [downstream(best[k].gram, best[k].prior).cross_entropy for k in (1, 4, 16, 64)]
+    found = [*map(float, angles), *losses, *(_margin(best[k]) for k in (1, 4, 64)), *entropies]
     for (what, (value, tolerance)), got in zip(_MILD.items(), found, strict=True):
         yield equal(f"60/30/10, {what}", got, value, tolerance)
 

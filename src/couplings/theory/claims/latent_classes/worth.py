@@ -53,7 +53,9 @@ def after_training(
         at_least("smallest change of the margin from one k to the next, five priors", min(steps), 0.0, 1e-6),
         equal("85/10/5: cross entropy, k = 1 (nats)", rare[1].cross_entropy, 0.3174, 5e-5),
         equal("85/10/5: cross entropy, k = 8 (nats)", rare[8].cross_entropy, 0.3149, 5e-5),
+        equal("85/10/5: cross entropy, k = 16 (nats)", rare[16].cross_entropy, 0.3151, 5e-5),
         equal("85/10/5: cross entropy, k = 64, risen (nats)", rare[64].cross_entropy, 0.3155, 5e-5),
+        equal("97/2/1: cross entropy, k = 1 (nats)", worth[skewed[2]][0].cross_entropy, 0.2551, 5e-5),
         equal("85/10/5: accuracy while merged, k = 1", rare[1].accuracy, 0.925, 1e-6),
         equal("85/10/5: accuracy, k = 64", rare[64].accuracy, 1.0, 1e-6),
     )

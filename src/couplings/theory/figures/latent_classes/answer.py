@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from couplings.report.style import BLUE, INK, grid
-from couplings.theory.figures.latent_classes.skewed import Labelled, draw_gram
+from couplings.theory.figures.latent_classes.skewed import Labelled, colour_bar, draw_gram
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,14 @@ class Measure:
 
 
 def draw_grams(figure: Figure, *, grams: Sequence[Labelled], abreast: int) -> None:
-    """One table of colours for each number of negatives, so many in a row."""
+    """One table of colours for each number of negatives, so many in a row, and what the colours mean."""
     rows = -(-len(grams) // abreast)
     panels = list(figure.subplots(rows, min(len(grams), abreast), squeeze=False).flat)
     for axes, (label, gram) in zip(panels, grams, strict=False):
         draw_gram(axes, label, gram)
     for axes in panels[len(grams) :]:
         axes.set_axis_off()
+    colour_bar(figure, panels)
 
 
 def draw_answer(figure: Figure, *, ks: Sequence[int], measures: Sequence[Measure]) -> None:

@@ -24,6 +24,10 @@ Labelled = tuple[str, Sequence[Sequence[float]]]
 """A gram with what is written above it."""
 
 
+MOST_NAMES = 5
+"""Classes that are named at an axis of a table, about."""
+
+
 def draw_convex_program(figure: Figure, *, bounds: Sequence[Bound], grams: Sequence[Labelled]) -> None:
     """Certified gaps against true ones; optimal grams as tables of colours."""
     rows = (len(grams) + 1) // 2
@@ -36,22 +40,34 @@ def draw_convex_program(figure: Figure, *, bounds: Sequence[Bound], grams: Seque
     axes.set(xscale="log", yscale="log", xlabel="loss above the optimum (nats)", ylabel="certified gap (nats)")
     axes.set_title("feasible grams, and what duality proves of them")
     grid(axes, "both")
-    for number, (label, gram) in enumerate(grams):
-        draw_gram(figure.add_subplot(places[number // 2, 1 + number % 2]), label, gram)
+    tables = [figure.add_subplot(places[number // 2, 1 + number % 2]) for number in range(len(grams))]
+    for table, (label, gram) in zip(tables, grams, strict=True):
+        draw_gram(table, label, gram)
+    colour_bar(figure, tables)
 
 
 def draw_gram(axes: Axes, label: str, gram: Sequence[Sequence[float]]) -> None:
     """A gram as a table of colours, with its numbers where they fit."""
     axes.imshow(gram, cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set_title(label, fontsize=9, loc="center")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    shown = range(0, len(gram), -(-len(gram) // MOST_NAMES))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(shown, [f"{place + 1}" for place in shown])
+    axes.set(xlabel="class $c'$", ylabel="class $c$")
+    axes.tick_params(length=0)
     if len(gram) > 6:
         return
     for i, row in enumerate(gram):
         for j, value in enumerate(row):
             color = "white" if abs(value) > 0.6 else INK
             axes.text(j, i, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center", color=color, fontsize=8)
+
+
+def colour_bar(figure: Figure, tables: Sequence[Axes]) -> None:
+    """What the colours of `draw_gram` mean, beside the tables."""
+    bar = figure.colorbar(tables[0].images[0], ax=tables, ticks=(-1, 0, 1), shrink=0.8, pad=0.02)
+    bar.set_label(r"$\langle v_c, v_{c'}\rangle$")
+    bar.outline.set_visible(False)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from couplings.report.style import PALETTE, QUIET, grid
 
@@ -46,5 +47,8 @@ def draw_encoder(figure: Figure, *, landings: Sequence[Landing]) -> None:
     left.legend(frameon=False)
     right.set(xlabel=r"predicted $\langle v_c, v_{c'}\rangle$", ylabel="inner product of trained class means")
     right.set_aspect("equal")
+    left.xaxis.set_major_locator(MaxNLocator(5))
+    right.set_xticks((-1, 0, 1))
+    right.set_yticks((-1, 0, 1))
     for axes in (left, right):
         grid(axes, "both")
