@@ -21,11 +21,21 @@ if TYPE_CHECKING:
 console = Console(highlight=False, quiet=not first_process())
 # Where no bar can be drawn (a log file), so many lines stand for it.
 _LINES = 4
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""Names of files come from anywhere: what would steer a terminal, or has no UTF-8, is shown as a question mark.
+
+    >>> visible("a\x1b[31mb")
+    'a?[31mb'
+    """
+    return _CONTROL.sub("?", text)
 
 
 def say(text: str) -> None:
     """Print one line, words unbroken where the output is no terminal."""
-    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+    console.print(visible(text), markup=False, soft_wrap=not console.is_terminal)
 
 
 @contextmanager

@@ -119,7 +119,9 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str) -> int:
-    print(f"couplings: error: {message}", file=sys.stderr)
+    from couplings.display import visible
+
+    print(f"couplings: error: {visible(message)}", file=sys.stderr)
     return _USAGE
 
 

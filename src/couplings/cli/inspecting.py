@@ -16,7 +16,7 @@ from couplings.display import Bar, bar, console, duration, say
 from couplings.files import folder_for, write_bytes
 from couplings.inspection import Inspection, Level, Plane, Settings, Subject, advice, inspect
 from couplings.inspection.arrays import Keys, read_arrays
-from couplings.inspection.files import DUPLICATES, PAIRS, ROWS, write_tables
+from couplings.inspection.files import DUPLICATES, PAIRS, ROWS, tables
 from couplings.inspection.page import page
 from couplings.inspection.runs import Where, folder_subject, is_run, run_subject
 from couplings.losses import Loss
@@ -28,6 +28,8 @@ _PAGE = "inspection.html"
 _USUAL, _BATCH = "infonce", 256
 _BESIDE = ("infonce", "hcl", "hcl-ot", "gca-ince", "cacr")
 _ATLAS = "embedding-atlas"
+_LARGEST_SEED = 2**32 - 1
+"""UMAP takes no larger one."""
 _WORDS = {Level.FAULT: "[red]fault[/red]", Level.LOOK: "[yellow]look [/yellow]", Level.GOOD: "[green]good [/green]"}
 
 
@@ -42,11 +44,11 @@ def inspect_command(source: Path, output: Path, options: InspectOptions) -> None
             subject = _subject(source, run, options, stages)
             say(_described(subject))
             found = inspect(subject, losses, settings, stages.update)
-        whole = page(found)
-    # All is computed before the first file is replaced.
-    write_bytes(output / _PAGE, whole)
-    written = [output / _PAGE, *write_tables(found, output)]
-    _close(found, written, run)
+        # All is computed before the first file is replaced.
+        files = {_PAGE: page(found), **tables(found)}
+    for name, data in files.items():
+        write_bytes(output / name, data)
+    _close(found, [output / name for name in files], run)
     if options.atlas:
         _open_atlas(output, subject)
 
@@ -64,6 +66,8 @@ def _check_options(source: Path, options: InspectOptions) -> None:
             raise ConfigError(f"--{name.replace('_', '-')}: {source} is {kind}, which has no use for it; leave it out")
     if kind == "a folder of images" and options.encoder is None:
         raise ConfigError(f"{source} is no run; if it holds images, name what embeds them with --encoder RUN")
+    if not 0 <= options.seed <= _LARGEST_SEED:
+        raise ConfigError(f"--seed: {options.seed} came; take 0 to {_LARGEST_SEED}")
 
 
 def _check_installed(options: InspectOptions) -> None:
@@ -116,7 +120,8 @@ def _settings(options: InspectOptions, run: Run | None) -> Settings:
 def _losses(options: InspectOptions, run: Run | None) -> dict[str, Loss]:
     """The loss in question first."""
     own = {run.config.loss.name: run.loss} if run is not None and options.loss is None else {}
-    words = [*([] if own else [options.loss or _USUAL]), *(options.beside if options.beside is not None else _BESIDE)]
+    first = _USUAL if options.loss is None else options.loss
+    words = [*([] if own else [first]), *(_BESIDE if options.beside is None else options.beside)]
     made = {one.name: _built(one) for one in losses_named(words, _parsed)}
     return {**own, **{name: loss for name, loss in made.items() if name not in own}}
 
@@ -169,7 +174,7 @@ def _close(found: Inspection, written: list[Path], run: Run | None) -> None:
     if run is not None and len(found.candidates.pairs):
         which = DUPLICATES if len(found.duplicates.pairs) else PAIRS
         say(f"Train without pairs that it should not push: --exclude-pairs {folder / f'{which}.csv'}")
-    if (folder / f"{ROWS}.parquet").is_file():
+    if folder / f"{ROWS}.parquet" in written:
         say(f"Map and filter all rows: {' '.join(_atlas_words(folder, found.subject))} (pip install {_ATLAS})")
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from importlib.util import find_spec
-from io import StringIO
-from pathlib import Path
+from io import BytesIO, StringIO
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from couplings import __version__
-from couplings.files import replacing, write_bytes
 from couplings.inspection.advice import advice
 from couplings.inspection.inspection import Inspection
 
-__all__ = ["DUPLICATES", "NUMBERS", "PAIRS", "ROWS", "numbers", "write_tables"]
+__all__ = ["DUPLICATES", "NUMBERS", "PAIRS", "ROWS", "numbers", "tables"]
 
 NUMBERS, PAIRS, DUPLICATES, ROWS = "inspection.json", "pairs", "duplicates", "rows"
 _NAMED = 1000
@@ -107,99 +108,150 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.7g}")
 
 
-def write_tables(found: Inspection, folder: Path) -> list[Path]:
-    """Write the JSON and the tables into a folder that exists; each file whole or not at all.
+def tables(found: Inspection) -> dict[str, bytes]:
+    """The JSON and the tables by the names of their files, ready to be written.
 
-    ``pairs.csv`` and ``duplicates.csv``: columns a, b and score, which `couplings train --exclude-pairs` takes, then
-    what is known of the pair. ``rows``: a row a sample, for maps and filters. With pyarrow all three are ``.parquet``
-    too.
-
-    Raises:
-        OSError: a file cannot be written.
+    ``pairs.csv`` and ``duplicates.csv``, pairs of training rows: columns a, b and score, which
+    `couplings train --exclude-pairs` takes, then what is known of the pair. ``rows``: a row a sample, for maps and
+    filters. With pyarrow all three are ``.parquet`` too.
     """
-    tables = {PAIRS: _pairs(found), DUPLICATES: _duplicates(found), ROWS: _rows(found)}
-    paths = [folder / NUMBERS]
-    write_bytes(paths[0], json.dumps(numbers(found), indent=1, ensure_ascii=False).encode())
-    for name, columns in tables.items():
-        paths.append(folder / f"{name}.csv")
-        write_bytes(paths[-1], _csv(columns))
+    whole = json.dumps(numbers(found), indent=1, ensure_ascii=False)
+    files = {NUMBERS: whole.encode(errors="replace")}
+    for name, columns in ((PAIRS, _pairs(found)), (DUPLICATES, _duplicates(found)), (ROWS, _rows(found))):
+        files[f"{name}.csv"] = _csv(columns)
         if find_spec("pyarrow") is not None:
-            paths.append(folder / f"{name}.parquet")
-            _write_parquet(paths[-1], columns)
-    return paths
+            files[f"{name}.parquet"] = _parquet(columns)
+    return files
 
 
-Columns = Mapping[str, Sequence[Any]]
+class _Kind(Enum):
+    """What a column holds, as Arrow calls it: an empty column says it of itself."""
+
+    WHOLE = "int64"
+    NUMBER = "float64"
+    TRUTH = "bool"
+    TEXT = "string"
 
 
-def _pairs(found: Inspection) -> Columns:
-    candidates, known = found.candidates, found.duplicates.pairs.tolist()
-    twins = set(map(tuple, known))
+@dataclass(frozen=True)
+class _Column:
+    kind: _Kind
+    values: Sequence[Any]
+
+
+_Columns = Mapping[str, _Column]
+
+
+def _whole(values: Tensor) -> _Column:
+    return _Column(_Kind.WHOLE, values.tolist())
+
+
+def _figure(values: Tensor) -> _Column:
+    return _Column(_Kind.NUMBER, _rounded(values))
+
+
+def _yes(values: Tensor) -> _Column:
+    return _Column(_Kind.TRUTH, values.tolist())
+
+
+def _words(values: Iterable[str]) -> _Column:
+    """Halves of characters have no UTF-8."""
+    return _Column(_Kind.TEXT, [value.encode(errors="replace").decode() for value in values])
+
+
+def _pairs(found: Inspection) -> _Columns:
+    candidates, kept = found.candidates, found.subject.of_training(found.candidates.pairs)
+    pairs = candidates.pairs[kept]
+    twins = set(map(tuple, found.duplicates.pairs.tolist()))
     return {
-        **_ends(found, candidates.pairs, candidates.similarity),
-        "push": _rounded(candidates.push),
-        "duplicate": [pair in twins for pair in map(tuple, candidates.pairs.tolist())],
+        **_ends(found, pairs, candidates.similarity[kept]),
+        "push": _figure(candidates.push[kept]),
+        "duplicate": _Column(_Kind.TRUTH, [pair in twins for pair in map(tuple, pairs.tolist())]),
     }
 
 
-def _duplicates(found: Inspection) -> Columns:
-    twins = found.duplicates
-    return {**_ends(found, twins.pairs, twins.score), "similarity": _rounded(twins.similarity)}
+def _duplicates(found: Inspection) -> _Columns:
+    twins, kept = found.duplicates, found.subject.of_training(found.duplicates.pairs)
+    return {
+        **_ends(found, twins.pairs[kept], twins.score[kept]),
+        "similarity": _figure(twins.similarity[kept]),
+    }
 
 
-def _ends(found: Inspection, pairs: Tensor, score: Tensor) -> dict[str, Sequence[Any]]:
-    """Who the pairs are."""
+def _ends(found: Inspection, pairs: Tensor, score: Tensor) -> dict[str, _Column]:
+    """Who the pairs are, numbered as training numbers them."""
     subject = found.subject
-    first, second = subject.named(pairs).sort(1).values.T.tolist()
-    columns: dict[str, Sequence[Any]] = {"a": first, "b": second, "score": _rounded(score)}
+    first, second = subject.trained(pairs).sort(1).values.T
+    columns = {"a": _whole(first), "b": _whole(second), "score": _figure(score)}
     if subject.ids is not None:
-        columns |= {
-            f"id_{end}": [subject.ids[row] for row in rows] for end, rows in zip("ab", pairs.T.tolist(), strict=True)
-        }
+        for end, rows in zip("ab", pairs.T.tolist(), strict=True):
+            columns[f"id_{end}"] = _words(subject.ids[row] for row in rows)
     same = subject.same_label(pairs)
     if same is not None:
-        columns["same_label"] = same.tolist()
+        columns["same_label"] = _yes(same)
     return columns
 
 
-def _rows(found: Inspection) -> Columns:
+def _rows(found: Inspection) -> _Columns:
     """Columns that a map colours by; `text` and the places are named as Embedding Atlas asks for."""
     subject, places = found.subject, found.projection.places
-    rows = range(len(subject))
-    columns: dict[str, Sequence[Any]] = {"row": subject.named(torch.arange(len(subject))).tolist()}
-    if subject.ids is not None:
-        columns["id"] = subject.ids
-    if subject.texts is not None:
-        columns["text"] = subject.texts
-    if subject.labels is not None:
-        columns["label"] = [subject.label_of(row) for row in rows]
     twins = torch.zeros(len(subject), dtype=torch.bool)
     twins[found.duplicates.pairs.flatten()] = True
     return {
-        **columns,
-        "projection_x": _rounded(places[:, 0]),
-        "projection_y": _rounded(places[:, 1]),
-        "mass": _rounded(found.survey.mass),
-        "suspicion": _rounded(found.suspicion),
-        "effective_negatives": _rounded(found.survey.effective_negatives),
-        **({} if subject.positives is None else {"positive_rank": _rounded(found.survey.positive_rank)}),
-        "nearest": subject.named(found.neighbours.index[:, 0]).tolist(),
-        "nearest_similarity": _rounded(found.neighbours.similarity[:, 0]),
-        "duplicate": twins.tolist(),
+        "row": _whole(subject.named(torch.arange(len(subject)))),
+        **_known(found),
+        "projection_x": _figure(places[:, 0]),
+        "projection_y": _figure(places[:, 1]),
+        "mass": _figure(found.survey.mass),
+        "suspicion": _figure(found.suspicion),
+        "effective_negatives": _figure(found.survey.effective_negatives),
+        **({} if subject.positives is None else {"positive_rank": _figure(found.survey.positive_rank)}),
+        "nearest": _whole(subject.named(found.neighbours.index[:, 0])),
+        "nearest_similarity": _figure(found.neighbours.similarity[:, 0]),
+        "duplicate": _yes(twins),
     }
 
 
-def _csv(columns: Columns) -> bytes:
+def _known(found: Inspection) -> dict[str, _Column]:
+    """The words that rows came with."""
+    subject = found.subject
+    words = {
+        "id": subject.ids,
+        "text": subject.texts,
+        "label": None if subject.labels is None else [subject.label_of(row) for row in range(len(subject))],
+    }
+    return {name: _words(values) for name, values in words.items() if values is not None}
+
+
+def _csv(columns: _Columns) -> bytes:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    writer.writerows(zip(*map(_cells, columns.values()), strict=True))
     return text.getvalue().encode()
 
 
-def _write_parquet(path: Path, columns: Columns) -> None:
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""A reader of CSV takes some of them for the end of a line, or of the file."""
+_FORMULA = re.compile(r"[=@]|[+-](?![\d.]+$)")
+"""How a cell begins that a spreadsheet would compute; a number is none."""
+
+
+def _cells(column: _Column) -> Sequence[Any]:
+    if column.kind is not _Kind.TEXT:
+        return column.values
+    plain = (_CONTROL.sub(" ", text) for text in column.values)
+    return [f"'{text}" if _FORMULA.match(text) else text for text in plain]
+
+
+def _parquet(columns: _Columns) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
-    with replacing(path) as file:
-        pyarrow.parquet.write_table(pyarrow.table({name: list(column) for name, column in columns.items()}), file)
+    arrays = {
+        name: pyarrow.array(column.values, pyarrow.type_for_alias(column.kind.value))
+        for name, column in columns.items()
+    }
+    file = BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(arrays), file)
+    return file.getvalue()
