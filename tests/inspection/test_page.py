@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,8 +13,9 @@ from inspected import HOSTILE, everything, many, noisy, nothing, page_of_everyth
 
 from couplings import InfoNCE
 from couplings.inspection import Settings, Subject, advice, inspect
+from couplings.inspection.charts import responses
 from couplings.inspection.page import _verdict, page
-from couplings.inspection.payload import clipped, payload, written
+from couplings.inspection.payload import clipped, label_words, payload, written
 from couplings.inspection.thumbs import thumbnails
 from couplings.inspection.truth import Depth, Truth
 
@@ -239,3 +241,72 @@ def test_verdict(by_similarity, by_push, word):
 
 def test_verdict_without_candidates():
     assert "nothing can be compared" in _verdict(Truth((), 0.1, 0.2))
+
+
+@pytest.mark.parametrize("labels", [None, torch.arange(120) % 3])
+def test_no_pairs_to_show_make_a_page(labels):
+    found = nothing()
+    bare = replace(found, gallery=(), subject=replace(found.subject, labels=labels))
+    assert payload(bare)["gallery"] == []
+    assert page(bare).startswith(b"<!DOCTYPE html>")
+
+
+def _marked(labels: list[int]) -> list[tuple[int, int]]:
+    """Where marked labels begin and end, in a batch whose rows have these labels."""
+    found = nothing()
+    n = len(labels)
+    subject = replace(found.subject, labels=torch.tensor(labels + [0] * (len(found.subject) - n)))
+    square = torch.ones(n, n)
+    batch = replace(found.batch, rows=torch.arange(n), plan=square, push=square, similarity=square)
+    runs = payload(replace(found, subject=subject, batch=batch))["batch"]["classes"]
+    return [(run["start"], run["end"]) for run in runs]
+
+
+def test_of_many_labels_only_the_long_ones_are_marked():
+    assert _marked(list(range(30))) == [(row, row + 1) for row in range(30)]
+    assert _marked(list(range(31))) == []
+    several = [0, 0, 0, *range(1, 31), 31, 31, 32, 32, 32, 32]
+    assert _marked(several) == [(0, 3), (35, 39)]
+    assert len(_marked([row // 3 for row in range(105)])) == 30
+
+
+def test_the_bound_of_hubs_is_said():
+    found = nothing()
+    even = found.survey._replace(mass=torch.ones(120))
+    text = page(replace(found, survey=even, hubs=torch.empty(0, dtype=torch.long))).decode()
+    assert "no row pushes more than 1.05 times as hard as the average row" in text
+
+
+@pytest.mark.parametrize(
+    ("label", "words"), [("0", "label 0"), ("-1.5", "label -1.5"), ("cat", "cat"), ("3rd", "3rd"), ("", "")]
+)
+def test_labels_that_are_numbers_say_so(label, words):
+    assert label_words(label, 60) == words
+
+
+def test_cards_and_tables_say_that_numbers_are_labels():
+    found = nothing()
+    numbered = replace(found, subject=replace(found.subject, labels=torch.arange(120) % 3))
+    assert payload(numbered)["classes"] == ["label 0", "label 1", "label 2"]
+    assert " (label 2)</bdi>" in page(numbered).decode()
+
+
+@pytest.mark.parametrize("name", ["infonce", "a loss of such a name as is seen nowhere"])
+def test_the_legend_of_responses_begins_at_the_left(name):
+    found = nothing()
+    chart = responses(
+        replace(found, responses=dict.fromkeys([name, f"{name} 2", f"{name} 3"], *found.responses.values()))
+    )
+    svg = b64decode(chart.uri.partition(",")[2]).decode()
+    width = float(re.search(r'viewBox="0 0 ([0-9.]+)', svg)[1])
+    places = re.findall(r"translate\(([0-9.]+) [0-9.]+\) scale", svg.partition('id="legend_1"')[2])
+    assert len(places) >= 3
+    assert max(map(float, places)) < 0.4 * width
+
+
+def test_a_table_that_is_not_written_is_not_named(monkeypatch):
+    assert b"rows.parquet" in page_of_nothing()
+    monkeypatch.setattr("couplings.inspection.page.find_spec", lambda name: None)
+    whole = page(nothing())
+    assert b"rows.csv" in whole
+    assert b"rows.parquet" not in whole

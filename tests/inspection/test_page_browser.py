@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from inspected import HOSTILE, everything, page_of_everything, page_of_nothing
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_hostile_words_are_shown_as_text(opened):
 def test_pictures_are_shown(opened):
     card = opened.locator("#pairs > li").first
     card.scroll_into_view_if_needed()
-    opened.wait_for_function("document.querySelector('#pairs img').naturalWidth === 12")
+    expect(opened.locator("#pairs img").first).to_have_js_property("naturalWidth", 12)
     assert "Picture of" in card.locator("img").first.get_attribute("alt")
 
 

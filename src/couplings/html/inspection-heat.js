@@ -85,7 +85,9 @@ class HeatMap {
     pen.strokeStyle = "rgb(255 255 255 / .75)";
     pen.lineWidth = 1;
     pen.beginPath();
-    for (const { end } of data.batch.classes.slice(0, -1)) {
+    const edges = new Set(data.batch.classes.flatMap(({ start, end }) => [start, end]));
+    for (const end of edges) {
+      if (end === 0 || end === this.n) continue;
       const at = Math.round((end * this.side) / this.n) + 0.5;
       pen.moveTo(this.left + at, 0);
       pen.lineTo(this.left + at, this.side);

@@ -23,6 +23,8 @@ __all__ = ["Chart", "history", "mass", "negatives", "responses", "spectrum"]
 _STYLES = ("-", "--", "-.", ":")
 _BINS = 50
 _WIDE, _HALF = (9.0, 4.2), (5.4, 3.4)
+_LINE, _NARROW = 0.22, 18
+"""Inches that a line of a legend takes; characters of names that stand two on a line."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ def responses(found: Inspection) -> Chart | None:
     if not shown:
         return None
 
+    columns = 2 if max(map(len, shown)) <= _NARROW else 1
+    size = (_WIDE[0], _WIDE[1] + _LINE * -(-len(shown) // columns))
+
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for colour, style, (name, one) in zip(cycle(PALETTE), cycle(_STYLES), shown.items(), strict=False):
@@ -48,10 +53,11 @@ def responses(found: Inspection) -> Chart | None:
         axes.axhline(1, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
         axes.set(xlabel="cosine similarity of the pair", ylabel="push, times the average pair", yscale="log")
         grid(axes, "y")
-        figure.legend(loc="outside right upper", frameon=False)
+        # At the left below: on a phone, the right of the picture is out of view.
+        figure.legend(loc="outside lower left", frameon=False, ncols=columns)
 
     words = f"Lines of {', '.join(shown)}: push on a pair over its similarity; the table below has the numbers."
-    return _chart(draw, _WIDE, "Who is pushed: by similarity", words)
+    return _chart(draw, size, "Who is pushed: by similarity", words)
 
 
 def spectrum(found: Inspection) -> Chart:

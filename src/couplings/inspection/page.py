@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from markupsafe import Markup
 
+from couplings.diagnostics import hub_bound
 from couplings.html import render
 from couplings.inspection import charts
 from couplings.inspection.advice import advice
 from couplings.inspection.files import DUPLICATES, NUMBERS, PAIRS, ROWS
 from couplings.inspection.inspection import Inspection
-from couplings.inspection.payload import CARDS, ON_MAP, clipped, payload, written
+from couplings.inspection.payload import CARDS, ON_MAP, clipped, label_words, payload, written
 from couplings.inspection.plane import Plane
 from couplings.inspection.truth import Depth, Truth
 
@@ -82,7 +84,9 @@ def page(found: Inspection) -> bytes:
         found=found,
         pca=found.projection.plane is Plane.PCA,
         files={"numbers": NUMBERS, "pairs": PAIRS, "duplicates": DUPLICATES, "rows": ROWS},
+        parquet=find_spec("pyarrow") is not None,
         cards=CARDS,
+        hub_bound=hub_bound(found.survey.mass),
         number=_number,
         share=_share,
         data=Markup(written(payload(found))),
@@ -136,7 +140,7 @@ def _heaviest(found: Inspection) -> Iterator[tuple[str, str, float, float, float
 def _called(found: Inspection, row: int) -> str:
     label = found.subject.label_of(row)
     name = f"row {found.subject.id_of(row)}" if found.subject.ids is None else found.subject.id_of(row)
-    return clipped(name, 60) + (f" ({clipped(label, 40)})" if label else "")
+    return clipped(name, 60) + (f" ({label_words(label, 40)})" if label else "")
 
 
 def _points(found: Inspection) -> dict[str, list[tuple[float, float]]]:

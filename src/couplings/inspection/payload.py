@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -19,13 +20,15 @@ from couplings.inspection.plane import Plane
 from couplings.inspection.subject import Subject
 from couplings.inspection.thumbs import thumbnails
 
-__all__ = ["CARDS", "ON_MAP", "clipped", "payload", "written"]
+__all__ = ["CARDS", "ON_MAP", "clipped", "label_words", "payload", "written"]
 
 CARDS, ON_MAP = 60, 4_000
 """Cards of failing positives and of hubs; rows on the map."""
 _ID, _LABEL, _TEXT, _TEXT_ON_MAP = 80, 60, 400, 160
 """Characters that are shown."""
 _COLOURS, _STEPS, _KINDS = 64, 5, 10
+_MARKED, _MARKED_ROWS = 30, 3
+"""Labels that are marked along the heat map; rows that a label needs where there are more."""
 _LOW, _EXTENT = 0.01, 1e-12
 _AXES = {
     Plane.PCA: ["first principal axis (of unit vectors)", "second principal axis"],
@@ -39,7 +42,7 @@ def payload(found: Inspection) -> dict[str, Any]:
     labels = _labels(found.subject, [*near, *spread])
     return {
         "colours": [[round(255 * part) for part in colour[:3]] for colour in _colours()],
-        "classes": [clipped(found.subject.label_of(row), _LABEL) for row in labels.values()],
+        "classes": [label_words(found.subject.label_of(row), _LABEL) for row in labels.values()],
         "samples": _samples(found.subject, near, spread, {label: place for place, label in enumerate(labels)}),
         "batch": _batch(found),
         "gallery": _gallery(found),
@@ -59,6 +62,11 @@ def clipped(text: str, length: int) -> str:
     """The first `length` characters, without halves of characters, which have no UTF-8."""
     whole = text if len(text) <= length else f"{text[: length - 1]}…"
     return whole.encode("utf-8", "replace").decode()
+
+
+def label_words(label: str, length: int) -> str:
+    """A label as it stands among other words: a bare number says that it is one."""
+    return clipped(f"label {label}" if re.fullmatch(r"[-+]?[\d.,]+", label) else label, length)
 
 
 def _colours() -> Iterable[Sequence[float]]:
@@ -153,7 +161,7 @@ def _gallery(found: Inspection) -> list[dict[str, Any]]:
 
 def _relations(found: Inspection) -> list[str]:
     """Whether the labels of each pair of the gallery agree; empty where one is unknown."""
-    pairs = torch.tensor([one.pair for one in found.gallery]).reshape(-1, 2)
+    pairs = torch.tensor([one.pair for one in found.gallery], dtype=torch.long).reshape(-1, 2)
     same, labels = found.subject.same_label(pairs), found.subject.labels
     if same is None or labels is None:
         return [""] * len(pairs)
@@ -211,14 +219,18 @@ def _looks(subject: Subject, rows: Tensor) -> tuple[list[dict[str, Any]], list[i
 
 
 def _runs(subject: Subject, rows: Sequence[int]) -> list[dict[str, Any]]:
-    """Where the rows of a label begin and end; rows come sorted by it."""
+    """Where the rows of the labels that are marked begin and end, in order; rows come sorted by label."""
     if subject.labels is None:
         return []
     found: list[dict[str, Any]] = []
     for label, group in groupby(enumerate(rows), lambda one: subject.label_of(one[1])):
         places = [place for place, _ in group]
         found.append({"label": clipped(label or "no label", _LABEL), "start": places[0], "end": places[-1] + 1})
-    return found
+    if len(found) <= _MARKED:
+        return found
+    long = [one for one in found if one["end"] - one["start"] >= _MARKED_ROWS]
+    longest = sorted(long, key=lambda one: one["start"] - one["end"])[:_MARKED]
+    return sorted(longest, key=lambda one: int(one["start"]))
 
 
 def _scale(values: Tensor, *, logarithmic: bool) -> dict[str, Any]:
