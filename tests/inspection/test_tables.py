@@ -90,6 +90,13 @@ def test_pairs_are_numbered_as_training_numbers_them() -> None:
     assert json.loads(files["inspection.json"])["duplicates"][0][:2] == [4, 9]
 
 
+def test_ids_stand_beside_the_numbers_of_their_rows() -> None:
+    ids = tuple(f"image{row}" for row in range(_N))
+    written = tables(_found(ids=ids, training=torch.arange(_N).flip(0)))["duplicates.csv"].decode()
+    row = next(csv.DictReader(io.StringIO(written)))
+    assert [row[name] for name in ("a", "b", "id_a", "id_b")] == ["30", "35", "image9", "image4"]
+
+
 def test_a_table_of_an_earlier_inspection_is_not_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

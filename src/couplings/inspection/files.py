@@ -181,7 +181,8 @@ def _duplicates(found: Inspection) -> _Columns:
 def _ends(found: Inspection, pairs: Tensor, score: Tensor) -> dict[str, _Column]:
     """Who the pairs are, numbered as training numbers them."""
     subject = found.subject
-    first, second = subject.trained(pairs).sort(1).values.T
+    pairs = pairs.gather(1, subject.trained(pairs).argsort(1))
+    first, second = subject.trained(pairs).T
     columns = {"a": _whole(first), "b": _whole(second), "score": _figure(score)}
     if subject.ids is not None:
         for end, rows in zip("ab", pairs.T.tolist(), strict=True):
