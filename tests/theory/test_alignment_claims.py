@@ -169,7 +169,9 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "wrong", "where"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("name", "wrong", "where"), WRONG, ids=lambda value: value if isinstance(value, str) else "wrong"
+)
 def test_it_fails_with_a_wrong_ingredient(name: str, wrong: dict[str, object], where: str) -> None:
     missed = _missed(EXAMINE[name](**wrong))
     assert any(what.startswith(where) for what in missed), missed
