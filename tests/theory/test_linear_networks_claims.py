@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from examined import failed, holds_and_is_drawn
 from torch import Tensor
 
 from couplings.errors import InvalidInput, NotConverged
-from couplings.theory.claim import Claim, Finding
+from couplings.theory.claim import Claim
 from couplings.theory.claims.linear_networks import (
     CLAIMS,
     dynamics,
@@ -28,18 +28,7 @@ from couplings.theory.pair_importance import contrastive_covariance
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 def test_it_holds_and_is_drawn(claim: Claim) -> None:
-    finding = claim.examine()
-    assert finding.passed, [check for check in finding.checks if not check.passed]
-    assert claim.family == "linear-networks"
-    assert len(finding.picture.title) < 80
-    figure = Figure(figsize=finding.picture.size)
-    finding.picture.draw(figure)
-    figure.draw_without_rendering()
-    assert all(axes.get_xlabel() or axes.get_ylabel() or axes.get_title() for axes in figure.axes[:1])
-
-
-def _failed(finding: Finding) -> list[str]:
-    return [check.what for check in finding.checks if not check.passed]
+    holds_and_is_drawn(claim, "linear-networks")
 
 
 def _one_sided(alpha: Tensor, views: Sequence[Tensor]) -> Tensor:
@@ -54,8 +43,8 @@ def _next_positive(alpha: Tensor, views: Sequence[Tensor]) -> Tensor:
 
 
 def test_pca_needs_a_symmetric_covariance_and_the_right_positives() -> None:
-    assert any("X^T|" in what for what in _failed(pca(covariance=_one_sided)))
-    assert any("tr(W X W^T)" in what for what in _failed(pca(covariance=_next_positive)))
+    assert any("X^T|" in what for what in failed(pca(covariance=_one_sided)))
+    assert any("tr(W X W^T)" in what for what in failed(pca(covariance=_next_positive)))
 
 
 def _stopped(form: Tensor, start: LinearNetwork) -> Ascent:
@@ -79,7 +68,7 @@ def _unnormalised(form: Tensor, start: LinearNetwork) -> Ascent:
 
 @pytest.mark.parametrize("climb", [_stopped, _unnormalised])
 def test_global_maxima_need_converged_ascent_on_spheres(climb) -> None:
-    assert any("lambda_max" in what for what in _failed(global_maxima(climb=climb)))
+    assert any("lambda_max" in what for what in failed(global_maxima(climb=climb)))
 
 
 def test_a_short_ascent_is_refused() -> None:
@@ -93,30 +82,30 @@ def test_a_covariance_that_is_not_symmetric_is_refused() -> None:
 
 
 def test_global_maxima_need_a_distinct_top() -> None:
-    assert any("condition" in what for what in _failed(global_maxima(form=repeated(), climb=_stopped)))
+    assert any("condition" in what for what in failed(global_maxima(form=repeated(), climb=_stopped)))
 
 
 def test_repeated_top_needs_a_repeated_top() -> None:
-    assert any("lambda_1 - lambda_2" in what for what in _failed(repeated_top(form=covariance(), climb=_stopped)))
+    assert any("lambda_1 - lambda_2" in what for what in failed(repeated_top(form=covariance(), climb=_stopped)))
 
 
 def test_saddles_need_critical_points_and_an_ascent_that_leaves() -> None:
     def elsewhere(form: Tensor, widths: Sequence[int], which: Sequence[int]) -> LinearNetwork:
         return random_network(widths, seed=len(which))
 
-    assert any("gradient" in what for what in _failed(saddles(at=elsewhere)))
-    staying = _failed(saddles(climb=lambda form, start: Ascent(form, (start, start), 0.1)))
+    assert any("gradient" in what for what in failed(saddles(at=elsewhere)))
+    staying = failed(saddles(climb=lambda form, start: Ascent(form, (start, start), 0.1)))
     assert any("climbing" in what for what in staying)
 
 
 def test_narrow_layers_need_to_be_narrow_and_wide_ones_wide() -> None:
-    swapped = _failed(narrow_layers(narrow=6, wide=2))
+    swapped = failed(narrow_layers(narrow=6, wide=2))
     assert any("built dead network" in what for what in swapped)
     assert any("at 2 E = lambda_max" in what for what in swapped)
 
 
 def test_dynamics_need_small_steps_on_spheres() -> None:
-    long = _failed(dynamics(coarse=QUICK, fine=QUICK))
+    long = failed(dynamics(coarse=QUICK, fine=QUICK))
     assert any("imbalance" in what for what in long)
     half = partial(ascend, rate=0.02, tolerance=1e-3)
-    assert any("half the steps" in what for what in _failed(dynamics(coarse=half, fine=half)))
+    assert any("half the steps" in what for what in failed(dynamics(coarse=half, fine=half)))

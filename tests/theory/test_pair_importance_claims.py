@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from matplotlib.figure import Figure
+from examined import failed, holds_and_is_drawn
 from torch import Tensor
 
 from couplings import AlphaCL, AlphaCLLowRank, AlphaCLPerSample, PairLoss, Power, Rule
-from couplings.theory.claim import Claim, Finding
+from couplings.theory.claim import Claim
 from couplings.theory.claims.pair_importance import (
     CLAIMS,
     entropy_player,
@@ -33,18 +33,7 @@ Views = Sequence[Tensor]
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 def test_it_holds_and_is_drawn(claim: Claim) -> None:
-    finding = claim.examine()
-    assert finding.passed, [check for check in finding.checks if not check.passed]
-    assert claim.family == "pair-importance"
-    assert len(finding.picture.title) < 80
-    figure = Figure(figsize=finding.picture.size)
-    finding.picture.draw(figure)
-    figure.draw_without_rendering()
-    assert all(axes.get_xlabel() or axes.get_ylabel() or axes.get_title() for axes in figure.axes[:1])
-
-
-def _failed(finding: Finding) -> list[str]:
-    return [check.what for check in finding.checks if not check.passed]
+    holds_and_is_drawn(claim, "pair-importance")
 
 
 def _flowing(loss: PairLoss, views: Views) -> Tensor:
@@ -77,7 +66,7 @@ def _other_margin(loss: PairLoss, views: Views) -> Tensor:
 
 @pytest.mark.parametrize("weights", [_flowing, _clamped, _next_positive, _other_margin])
 def test_the_gradient_needs_the_right_weights(weights) -> None:
-    assert any("dL + dE/N" in what for what in _failed(gradient(weights=weights)))
+    assert any("dL + dE/N" in what for what in failed(gradient(weights=weights)))
 
 
 def _sharper(loss: PairLoss, views: Views) -> Tensor:
@@ -88,11 +77,11 @@ def _sharper(loss: PairLoss, views: Views) -> Tensor:
 
 
 def test_the_entropy_player_needs_the_right_weights_and_masses() -> None:
-    assert any("KKT" in what for what in _failed(entropy_player(weights=_sharper)))
-    assert any("solver" in what for what in _failed(entropy_player(weights=_sharper)))
-    assert any("feasible points" in what for what in _failed(entropy_player(weights=_sharper)))
-    assert any("KKT" in what for what in _failed(entropy_player(weights=_clamped)))
-    assert any("row mass" in what for what in _failed(entropy_player(mass=lambda xi, e0: xi / (1 + xi))))
+    assert any("KKT" in what for what in failed(entropy_player(weights=_sharper)))
+    assert any("solver" in what for what in failed(entropy_player(weights=_sharper)))
+    assert any("feasible points" in what for what in failed(entropy_player(weights=_sharper)))
+    assert any("KKT" in what for what in failed(entropy_player(weights=_clamped)))
+    assert any("row mass" in what for what in failed(entropy_player(mass=lambda xi, e0: xi / (1 + xi))))
 
 
 def _late(views: Views, temperature: float) -> Tensor:
@@ -101,10 +90,10 @@ def _late(views: Views, temperature: float) -> Tensor:
 
 
 def test_the_square_player_needs_the_projection() -> None:
-    late = _failed(square_player(weights=_late))
+    late = failed(square_player(weights=_late))
     assert any("row sum" in what for what in late)
     assert any("KKT" in what for what in late)
-    scaled = _failed(
+    scaled = failed(
         square_player(weights=lambda views, tau: _late(views, tau) / _late(views, tau).sum(1, keepdim=True))
     )
     assert any("KKT" in what for what in scaled)
@@ -117,14 +106,14 @@ def test_the_power_player_needs_its_exponent() -> None:
     def other(views: Views, temperature: float, rule: Rule) -> Tensor:
         return AlphaCL(temperature, rule=Power(rule.q + 0.1)).coupling(*views)["negatives"].conditional()
 
-    assert any("slope" in what for what in _failed(power_player(weights=other)))
-    assert any("KKT" in what for what in _failed(power_player(weights=other)))
+    assert any("slope" in what for what in failed(power_player(weights=other)))
+    assert any("KKT" in what for what in failed(power_player(weights=other)))
 
 
 def test_low_rank_needs_its_losses() -> None:
-    assert any("per-sample" in what for what in _failed(low_rank(per_sample=AlphaCL)))
-    short = _failed(low_rank(cut=lambda tau, rank: AlphaCLLowRank(tau, rank=max(rank - 1, 1))))
+    assert any("per-sample" in what for what in failed(low_rank(per_sample=AlphaCL)))
+    short = failed(low_rank(cut=lambda tau, rank: AlphaCLLowRank(tau, rank=max(rank - 1, 1))))
     assert any("Eckart-Young" in what for what in short)
     assert any(
-        "share of the kernel" in what for what in _failed(low_rank(per_sample=lambda tau: AlphaCLPerSample(2 * tau)))
+        "share of the kernel" in what for what in failed(low_rank(per_sample=lambda tau: AlphaCLPerSample(2 * tau)))
     )
