@@ -18,24 +18,27 @@ from . import checks, feasibility
 from ._storage import sphere
 from .coupling import Coupling, Side
 from .marginals import Fixed, Marginal
-from .potentials import Deferred
+from .potentials import Deferred, Solved
 from .precision import recorded
 from .rules import Entropic
 from .scores import Scores
 
 
 def row_softmax(scores: Scores, rows: Marginal) -> Coupling:
-    """The plan of one row half-step over uniform, free columns, by tiles or panels."""
+    """The plan of one row half-step over uniform, free columns: now from one matrix, later by tiles or panels."""
     like = scores.terms[0].gram.like
     n, m = scores.shape
     a = rows.resolve("rows", n, like)
     c = rows.softness(scores.temperature, like)
+    sides = Side(a, True), Side(like.new_full((m,), 1 / m), False)
+    softness = c, like.new_zeros(())
+    if not (scores.tiled or scores.blocked):
+        return Coupling(scores, Solved(_potential(scores, a, c, None), like.new_zeros(m)), Entropic(), sides, softness)
     if scores.mask is not None and checks.checks_enabled():
         alone = scores.mask.row_counts() == m
         feasibility.solvable("row", torch.where(alone, torch.inf, 0.0), a)
     potentials = Deferred(lambda: _potential(scores, a, c, _tiled(scores)), like.new_zeros(m))
-    sides = Side(a, True), Side(like.new_full((m,), 1 / m), False)
-    return Coupling(scores, potentials, Entropic(), sides, (c, like.new_zeros(())))
+    return Coupling(scores, potentials, Entropic(), sides, softness)
 
 
 def row_softmax_both_ways(there: Scores, back: Scores) -> tuple[Coupling, Coupling]:

@@ -90,7 +90,7 @@ def couple(
     _validate(scores, rows, cols, rule, sweeps, row_step, tol, init)
     with full_precision(scores.device):
         plain = (sweeps > 0 or row_step) and init is None and not skip_empty
-        if plain and _is_softmax(scores, rows, cols, rule):
+        if plain and _is_softmax(rows, cols, rule):
             return row_softmax(scores, rows)
         scores, a, b = _weighted(scores, rows, cols, skip_empty)
         like = _like(scores)
@@ -114,13 +114,11 @@ def couple_both_ways(there: Scores, back: Scores) -> tuple[Coupling, Coupling]:
     return couple(there), couple(back)
 
 
-def _is_softmax(scores: Scores, rows: Marginal, cols: Marginal, rule: Rule) -> bool:
-    """Whether the plan is one row half-step over equal columns, of scores that need no matrix."""
+def _is_softmax(rows: Marginal, cols: Marginal, rule: Rule) -> bool:
+    """Whether the plan is one row half-step over equal columns."""
     if not (rows.constrained and isinstance(cols, Free) and cols.weights is None and isinstance(rule, Entropic)):
         return False
-    if isinstance(rows.weights, Tensor) and bool((rows.weights == 0).any()):  # such rows carry no pair
-        return False
-    return scores.tiled or scores.blocked
+    return not (isinstance(rows.weights, Tensor) and bool((rows.weights == 0).any()))  # such rows carry no pair
 
 
 def _validate(

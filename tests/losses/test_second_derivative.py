@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from couplings._storage.choice import limited
-from helpers import CASES, unit_views
+from helpers import CASES, differentiated, unit_views
 
 STORAGES = {
     "tiles": {"tiled": 0, "dense": 1 << 40},
@@ -35,3 +35,19 @@ def test_second_derivatives_are_refused_or_right(name: str, storage: dict[str, i
             return
     assert expected is not None
     torch.testing.assert_close(seen, expected, rtol=1e-7, atol=1e-10)
+
+
+THROUGH_SWEEPS = {"GCAINCE", "GCARINCE", "GCAUOT", "IOT", "SparseGCA", "SinkhornCACR"}
+"""Losses whose gradient is that of sweeps of `couple`."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_small_batches_have_second_derivatives(name: str) -> None:
+    """All but those through sweeps: one matrix, plain torch. Plans that are constants stay constants."""
+    views = [view.requires_grad_() for view in unit_views(n=4, d=3)]
+    value = differentiated(name, CASES[name](), views)
+    if name in THROUGH_SWEEPS:
+        with pytest.raises(NotImplementedError, match="second derivative"):
+            torch.autograd.gradgradcheck(value, views)
+    else:
+        assert torch.autograd.gradgradcheck(value, views)
