@@ -27,6 +27,21 @@ from couplings.train.config import DATA_NAMES, DataConfig, EncoderConfig, LossCo
         ({"batch_size": 1}, r"batch_size: .*got 1"),
         ({"optimiser.lr": float("nan")}, r"optimiser\.lr: .*got nan"),
         ({"views.crop": (1.0, 0.5)}, r"views\.crop: a range is written \(low, high\), got \(1\.0, 0\.5\)"),
+        ({"views.blur": (0.1, 3)}, r"views\.blur: a probability is from 0 to 1, or a list of one .*got \(0\.1, 3\)"),
+        ({"views.solarise": "often"}, r"views\.solarise: a probability is from 0 to 1.*got 'often'"),
+        ({"views.blur": (0.1, 0.2, 0.3)}, r"views\.blur: 3 probabilities for 2 views; give each view one"),
+        (
+            {"views.jitter": 0.8, "views.contrast": 0},
+            r"views\.jitter: there is nothing to leave out; set one of bright",
+        ),
+        (
+            {"projector.hidden": None, "projector.batch_norm": False},
+            r"projector\.batch_norm: one linear layer has none",
+        ),
+        (
+            {"optimiser.name": "sgd", "optimiser.momentum": 0.0, "optimiser.nesterov": True},
+            r"optimiser\.nesterov: 'sgd' has no such momentum; leave it out",
+        ),
         ({"views.count": 1}, r"views\.count: .*got 1"),
         ({"precision": "float8"}, r"precision: .*'32-true'.*got 'float8'"),
         ({"seed": 2**63}, rf"seed: .*{2**63 - 1}, got {2**63}"),

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from couplings.train import ConfigError
+from couplings.train import ConfigError, DataError
+from couplings.train.checkpoint import fill
 from couplings.train.encoders import ENCODERS, ImageShape, Model, build_encoder, head
 
-SHAPES = [ImageShape(1, 8, 8), ImageShape(1, 28, 28), ImageShape(3, 32, 32), ImageShape(3, 64, 48)]
+SHAPES = [ImageShape(1, 15, 16), ImageShape(1, 28, 28), ImageShape(3, 32, 32), ImageShape(3, 64, 48)]
 NARROW: dict[str, dict[str, int]] = {"small-cnn": {"width": 4}, "small-alexnet": {"width": 32}}
 
 
@@ -56,15 +61,50 @@ def test_the_resnets_have_the_stem_of_cifar() -> None:
     assert inside[0].shape == (2, 512, 4, 4)
 
 
-def test_small_alexnet_has_five_convolutions_and_two_wide_layers() -> None:
-    encoder = build_encoder("small-alexnet", ImageShape(3, 32, 32))
+def _released_alexnet(side: int) -> int:
+    """Its parameters, from the list of layers of CACR's small_scale_experiments/*/encoder.py."""
+    convolutions = 9 * (3 * 96 + 96 * 192 + 192 * 384 + 384 * 384 + 384 * 192)
+    wide = 192 * side * side * 4096 + 4096 * 4096
+    norms = 2 * (96 + 192 + 384 + 384 + 192 + 4096 + 4096)
+    return convolutions + wide + norms + (4096 * 128 + 128)
+
+
+@pytest.mark.parametrize(("pixels", "side", "parameters"), [(32, 3, 27_221_088), (64, 7, 58_678_368)])
+def test_small_alexnet_has_the_parameters_of_the_released_one(pixels: int, side: int, parameters: int) -> None:
+    encoder = build_encoder("small-alexnet", ImageShape(3, pixels, pixels))
     model = Model(encoder, head(encoder.dim, None, 128))
-    convs = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
-    linear = [part.out_features for part in model.modules() if isinstance(part, nn.Linear)]
-    norms = [part for part in encoder.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
-    assert [conv.out_channels for conv in convs] == [96, 192, 384, 384, 192]
-    assert linear == [4096, 4096, 128]
-    assert len(norms) == 7
+    assert sum(weight.numel() for weight in model.parameters()) == _released_alexnet(side) == parameters
+    first = next(layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
+    # 2,592 draws of N(0, 0.02^2): their deviation is off by 0.02 / sqrt(2 * 2592), here five times that at most.
+    assert abs(first.weight.std().item() - 0.02) < 5 * 0.02 / math.sqrt(2 * 2592)
+
+
+@torch.no_grad()
+def test_one_image_through_a_narrow_small_alexnet_is_what_its_operations_say() -> None:
+    encoder = build_encoder("small-alexnet", ImageShape(1, 16, 16), {"width": 3}).double().eval()
+    image = torch.rand(2, 1, 16, 16, dtype=torch.float64)
+    weights = [layer.weight for layer in encoder.backbone if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+    def normed(seen: torch.Tensor) -> torch.Tensor:
+        # Fresh batch norms in eval mode divide by sqrt(1 + 1e-5).
+        return (seen / math.sqrt(1 + 1e-5)).relu()
+
+    seen = (image - 0.5) / 0.25
+    for number, weight in enumerate(weights[:5], 1):
+        seen = normed(F.conv2d(seen, weight, padding=1))
+        seen = F.max_pool2d(seen, 3, 2) if number in (1, 2, 5) else seen
+    assert seen.shape == (2, 192, 1, 1)
+    for weight in weights[5:]:
+        seen = normed(seen.flatten(1) @ weight.T)
+    # 1,728 + 192 terms a layer at most, seven layers: far below.
+    torch.testing.assert_close(encoder(image), seen, rtol=1e-10, atol=1e-12)
+
+
+def test_weights_of_the_earlier_small_alexnet_are_named() -> None:
+    encoder = build_encoder("small-alexnet", ImageShape(1, 16, 16), {"width": 3})
+    former = {**encoder.state_dict(), "backbone.4.weight": torch.zeros(192, 96, 5, 5)}
+    with pytest.raises(DataError, match=r"old\.safetensors: .*an earlier small-alexnet, whose second convolution"):
+        fill(Path("old.safetensors"), {"": encoder}, former)
 
 
 @pytest.mark.parametrize("name", list(ENCODERS))
@@ -115,6 +155,9 @@ def test_constant_images_do_not_divide_by_zero() -> None:
 def test_projectors() -> None:
     assert [type(part).__name__ for part in head(8, 16, 4)] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
     assert [type(part).__name__ for part in head(8, None, 4)] == ["Linear"]
+    plain = head(8, 16, 4, batch_norm=False)
+    assert [type(part).__name__ for part in plain] == ["Linear", "ReLU", "Linear"]
+    assert plain[0].bias is not None
 
 
 @pytest.mark.parametrize("name", ["small-cnn", "small-alexnet"])

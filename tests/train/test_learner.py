@@ -438,12 +438,12 @@ def test_a_part_can_be_left_out_again(key: str) -> None:
 # Optimisers
 
 
-def _moved(name: str, gradient: Callable[[Tensor], Tensor]) -> Sequence[Tensor]:
+def _moved(name: str, gradient: Callable[[Tensor], Tensor], **settings: Any) -> Sequence[Tensor]:
     """How far a step at rate 1 moves the weight, the bias and the batch norm of a network."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     before = [weight.detach().clone() for weight in model.parameters()]
-    config = OptimiserConfig(name=name, lr=1.0, weight_decay=1e-2)  # type: ignore[arg-type]
+    config = OptimiserConfig(**{"name": name, "lr": 1.0, "weight_decay": 1e-2, **settings})
     optimiser = build_optimiser(model, nn.Module(), config)
     for weight in model.parameters():
         weight.grad = gradient(weight)
@@ -457,6 +457,13 @@ def test_lars_leaves_biases_and_batch_norms_to_sgd() -> None:
     assert weight.norm() < 0.05
     for moved in others:
         torch.testing.assert_close(moved, -torch.ones_like(moved))
+
+
+@pytest.mark.parametrize(("nesterov", "first"), [(False, 1.0), (True, 1.5)])
+def test_nesterov_looks_one_step_ahead(nesterov: bool, first: float) -> None:
+    """The first step is the gradient g, or g + momentum g."""
+    moved = _moved("sgd", torch.ones_like, weight_decay=0.0, momentum=0.5, nesterov=nesterov)
+    assert all(torch.allclose(part, torch.full_like(part, -first)) for part in moved)
 
 
 def test_the_rate_of_lars_does_not_depend_on_the_size_of_the_gradient() -> None:

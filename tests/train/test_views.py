@@ -154,6 +154,51 @@ def test_gray_images_have_no_colour_left(photos: torch.Tensor) -> None:
     assert 30 < colourless.sum() < 90
 
 
+def test_exposure_is_a_factor_and_white_stays_white() -> None:
+    flat = torch.full((300, 3, 4, 4), 0.4)
+    factor = _view(flat, exposure=0.8)[:, 0, 0, 0] / 0.4
+    assert 1.75 < factor.max() <= 1.8 + 1e-5
+    assert 0.2 - 1e-5 <= factor.min() < 0.25
+    assert _view(torch.full((50, 3, 4, 4), 0.9), exposure=0.8).max() == 1.0
+
+
+def test_jitter_leaves_all_light_and_colour_of_some_views_alone() -> None:
+    photos = torch.rand(1000, 3, 4, 4)
+    operations = {"hue": 0.2, "saturation": 0.4, "gamma": 0.3, "contrast": 0.4, "exposure": 0.4, "brightness": 0.2}
+    changed = (_view(photos, jitter=0.8, **operations) - photos).abs().amax((1, 2, 3)) > 1e-4
+    # Four standard deviations of a binomial of 1,000 tries are 51; a change is never below 1e-4 by all six at once.
+    assert abs(int(changed.sum()) - 800) < 51
+    sure = Views(ViewsConfig(**STILL, jitter=0.0, **operations), 3)(photos, torch.Generator().manual_seed(0))[0]
+    torch.testing.assert_close(sure, photos, atol=1e-5, rtol=0)
+
+
+def test_what_is_jittered_is_jittered_as_without_a_probability() -> None:
+    photos = torch.rand(40, 3, 6, 6)
+    settings = {"hue": 0.2, "contrast": 0.4, "exposure": 0.4}
+    always, mostly = _view(photos, **settings), _view(photos, jitter=0.9, **settings)
+    same = (always - mostly).abs().amax((1, 2, 3)) < 1e-6
+    assert int(same.sum()) > 25
+    torch.testing.assert_close(mostly[~same], photos[~same], atol=1e-5, rtol=0)
+
+
+def test_solarised_pixels_are_negatives_where_they_are_bright() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    expected = torch.where(levels < 128, levels, 255 - levels.int()).float() / 255
+    torch.testing.assert_close(_view(levels, solarise=1.0), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["blur", "solarise"])
+@pytest.mark.parametrize(
+    ("given", "expected"), [((1.0, 0.0), [1, 0, 0, 0]), ((0.0, 1.0), [0, 1, 1, 1]), ((0.0, 1.0, 0.0), [0, 1, 0, 0])]
+)
+def test_each_view_may_have_its_own_probability(name: str, given: tuple[float, ...], expected: list[int]) -> None:
+    bright = 0.6 + 0.4 * torch.rand(6, 3, 12, 12)
+    local = {"count": 2, "size": 12, "crop": (1, 1)}
+    views = Views(ViewsConfig(**STILL, local=local, **{name: given}), 3)(bright, torch.Generator().manual_seed(0))
+    changed = [(view - bright).abs().amax((1, 2, 3)) > 1e-3 for view in views]
+    assert [bool(each.all()) for each in changed] == [bool(each.any()) for each in changed] == [*map(bool, expected)]
+
+
 @pytest.mark.parametrize("name", ["saturation", "hue", "grayscale"])
 def test_colour_operations_on_grey_images_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"views\.{name}: the images have 1 channel and no colour"):
@@ -174,7 +219,18 @@ def test_kornia_is_imported_only_for_colour_operations(monkeypatch: pytest.Monke
         _view(torch.rand(2, 3, 8, 8), hue=0.2)
 
 
-ALL_KINDS = {"hue": 0.1, "saturation": 0.2, "grayscale": 0.5, "gamma": 0.2, "contrast": 0.2, "blur": 0.5, "erase": 0.5}
+ALL_KINDS = {
+    "hue": 0.1,
+    "saturation": 0.2,
+    "grayscale": 0.5,
+    "gamma": 0.2,
+    "contrast": 0.2,
+    "exposure": 0.2,
+    "jitter": 0.8,
+    "blur": (0.5, 0.2),
+    "solarise": (0.0, 0.4),
+    "erase": 0.5,
+}
 
 
 def _pool(count: int = 9, side: int = 12) -> torch.Tensor:

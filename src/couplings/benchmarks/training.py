@@ -116,9 +116,10 @@ def _transform(views: ViewsConfig, side: int) -> Any:
     """SimCLR's transform of lightly with our ranges."""
     from lightly.transforms import SimCLRTransform
 
+    assert isinstance(views.blur, float)
     return SimCLRTransform(
         input_size=side,
-        cj_prob=1.0,
+        cj_prob=views.jitter,
         cj_bright=views.brightness,
         cj_contrast=views.contrast,
         cj_sat=views.saturation,

@@ -76,10 +76,12 @@ class Model(nn.Module):
         return Embedded(features, projections, projections if self.predictor is None else self.predictor(projections))
 
 
-def head(inputs: int, hidden: int | None, outputs: int) -> nn.Sequential:
+def head(inputs: int, hidden: int | None, outputs: int, batch_norm: bool = True) -> nn.Sequential:
     """Projector or predictor: linear, batch norm, ReLU, linear; one linear layer if ``hidden`` is None."""
     if hidden is None:
         return nn.Sequential(nn.Linear(inputs, outputs))
+    if not batch_norm:
+        return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
     first = nn.Linear(inputs, hidden, bias=False)
     return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
@@ -118,22 +120,55 @@ def small_cnn(shape: ImageShape, width: int = 32) -> nn.Module:
 
 
 def small_alexnet(shape: ImageShape, width: int = 4096) -> nn.Module:
-    """SmallAlexNet: five convolutions and two wide layers, all with batch norm; features of the last.
+    """SmallAlexNet of the released CACR code: five 3x3 convolutions and two wide layers, all with batch norm.
 
-    The kernel and stride of the first layer follow the image size (3/1 below 48 pixels, 5/2 below 160,
-    11/4 above). Use a linear projector of 128 outputs for the whole network of the CACR paper.
+    Three unpadded poolings of 3 pixels and stride 2 follow convolutions 1, 2 and 5, so that 32 pixels end as 3 x 3 and
+    64 as 7 x 7 in front of the first wide layer, which grows with the image. Weights begin as N(0, 0.02^2). With a
+    linear projector of 128 outputs it is the whole network: 27,221,088 parameters at 32 pixels and three channels,
+    58,678,368 at 64. Features are those of the second wide layer.
+
+    Raises:
+        ConfigError: images of fewer than 15 pixels, of which the poolings leave nothing.
     """
     _check_width(width)
-    side = min(shape.height, shape.width)
-    kernel, stride = (3, 1) if side < 48 else (5, 2) if side < 160 else (11, 4)
-    pool = nn.MaxPool2d(3, 2, 1)
-    convs = [*_conv(shape.channels, 96, kernel, stride), pool, *_conv(96, 192, 5), pool, *_conv(192, 384, 3)]
-    convs += [*_conv(384, 384, 3), *_conv(384, 192, 3), pool, nn.Flatten()]
-    body = nn.Sequential(*convs)
-    flat = _features(body, shape)
-    wide = [nn.Linear(flat, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+    if min(shape.height, shape.width) < _ALEXNET_SIDE:
+        raise ConfigError(
+            f"encoder.name: 'small-alexnet' does not take images of {shape.height} x {shape.width} pixels (its "
+            f"poolings want {_ALEXNET_SIDE}); set data.size"
+        )
+    pool = nn.MaxPool2d(3, 2)
+    convs = [*_conv(shape.channels, 96, 3), pool, *_conv(96, 192, 3), pool, *_conv(192, 384, 3), *_conv(384, 384, 3)]
+    body = nn.Sequential(*convs, *_conv(384, 192, 3), pool, nn.Flatten())
+    wide = [nn.Linear(_features(body, shape), width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
     wider = [nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
-    return nn.Sequential(*body, *wide, *wider)
+    net = nn.Sequential(*body, *wide, *wider)
+    for layer in net:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)
+    net.register_load_state_dict_pre_hook(_tell_former_alexnet)
+    return net
+
+
+_ALEXNET_SIDE = 15
+
+
+def _tell_former_alexnet(
+    _module: nn.Module,
+    state: dict[str, Any],
+    prefix: str,
+    _metadata: Any,
+    _strict: bool,
+    _missing: Any,
+    _more: Any,
+    errors: list[str],
+) -> None:
+    """Say of which network the weights are, before torch lists the shapes that differ."""
+    second = state.get(f"{prefix}4.weight")
+    if isinstance(second, Tensor) and second.shape[2:] == (5, 5):
+        errors.append(
+            "they are those of an earlier small-alexnet, whose second convolution was 5 x 5; the couplings that "
+            "trained it reads it"
+        )
 
 
 def _cifar_resnet(name: str, shape: ImageShape) -> nn.Module:

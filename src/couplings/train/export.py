@@ -153,7 +153,9 @@ def _build(saved: Mapping[str, Any]) -> nn.ModuleDict:
         if saved["projector"] is None:
             return nn.ModuleDict({"encoder": encoder})
         size = ProjectorConfig(**saved["projector"])
-        return nn.ModuleDict({"encoder": encoder, "projector": head(encoder.dim, size.hidden, size.dim)})
+        return nn.ModuleDict(
+            {"encoder": encoder, "projector": head(encoder.dim, size.hidden, size.dim, size.batch_norm)}
+        )
 
 
 def _parts(model: Model, with_projector: bool) -> nn.ModuleDict:

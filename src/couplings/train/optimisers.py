@@ -33,7 +33,8 @@ def _adam(groups: Iterable[Any], config: OptimiserConfig) -> Optimizer:
 
 
 def _sgd(groups: Iterable[Any], config: OptimiserConfig) -> Optimizer:
-    return SGD(groups, lr=config.lr, weight_decay=config.weight_decay, momentum=config.inertia, fused=True)
+    momentum, ahead, decay = config.inertia, config.nesterov, config.weight_decay
+    return SGD(groups, lr=config.lr, weight_decay=decay, momentum=momentum, nesterov=ahead, fused=True)
 
 
 def _lars(groups: Iterable[Any], config: OptimiserConfig) -> Optimizer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,26 +21,59 @@ __all__ = ["Operation", "photometry"]
 
 
 class Operation(NamedTuple):
-    """A change of the pixels, which may overwrite its input: how strong, and how often it draws."""
+    """A change of the pixels, which may overwrite its input: how strong, and how often it draws.
 
-    strength: float
-    apply: Callable[[float, Tensor, Draw], Tensor]
+    A tuple of strengths has one for each view, and its last for all that follow.
+    """
+
+    strength: float | tuple[float, ...]
+    apply: Callable[[Any, Tensor, Draw], Tensor]
     draws: int = 1
+
+    def of_views(self, first: int, count: int, each: int, device: torch.device) -> float | Tensor:
+        """The strength for ``each`` images of ``count`` views from the ``first`` on: one number, or one an image."""
+        if not isinstance(self.strength, tuple):
+            return self.strength
+        last = len(self.strength) - 1
+        strengths = [self.strength[min(view, last)] for view in range(first, first + count)]
+        return torch.tensor(strengths, device=device).repeat_interleave(each)
 
 
 def photometry(config: ViewsConfig) -> list[Operation]:
     """The operations that a config asks for, in their order."""
-    all_of_them = [
+    return _used(
+        *_jitter(config),
+        Operation(config.grayscale, _grayscale),
+        Operation(config.blur, _blur, draws=2),
+        Operation(config.solarise, _solarise),
+        Operation(config.erase, partial(_erase, config.erase_area), draws=5),
+    )
+
+
+def _used(*operations: Operation) -> list[Operation]:
+    return [each for each in operations if (max(each.strength) if isinstance(each.strength, tuple) else each.strength)]
+
+
+def _jitter(config: ViewsConfig) -> list[Operation]:
+    """The changes of light and colour; as one operation where some views have none of them."""
+    parts = _used(
         Operation(config.hue, _hue),
         Operation(config.saturation, _saturation),
         Operation(config.gamma, _gamma),
         Operation(config.contrast, _contrast),
+        Operation(config.exposure, _exposure),
         Operation(config.brightness, _brightness),
-        Operation(config.grayscale, _grayscale),
-        Operation(config.blur, _blur, draws=2),
-        Operation(config.erase, partial(_erase, config.erase_area), draws=5),
-    ]
-    return [operation for operation in all_of_them if operation.strength]
+    )
+    if config.jitter == 1:
+        return parts
+    return [Operation(config.jitter, partial(_sometimes, parts), draws=1 + sum(part.draws for part in parts))]
+
+
+def _sometimes(parts: list[Operation], probability: float, images: Tensor, draw: Draw) -> Tensor:
+    changed = images.clone()
+    for part in parts:
+        changed = part.apply(part.strength, changed, draw)
+    return torch.where(_column(draw(0, 1) < probability), changed, images)
 
 
 def _column(values: Tensor) -> Tensor:
@@ -62,6 +95,10 @@ def _brightness(strength: float, images: Tensor, draw: Draw) -> Tensor:
     return images.add_(_column(draw(-strength, strength)))
 
 
+def _exposure(strength: float, images: Tensor, draw: Draw) -> Tensor:
+    return images.mul_(_column(draw(1 - strength, 1 + strength))).clamp_(0, 1)
+
+
 def _hue(strength: float, images: Tensor, draw: Draw) -> Tensor:
     from kornia.enhance import adjust_hue
 
@@ -80,13 +117,18 @@ def _grayscale(probability: float, images: Tensor, draw: Draw) -> Tensor:
     return torch.where(_column(draw(0, 1) < probability), rgb_to_grayscale(images), images)
 
 
-def _blur(probability: float, images: Tensor, draw: Draw) -> Tensor:
+def _blur(probability: float | Tensor, images: Tensor, draw: Draw) -> Tensor:
     from kornia.filters import gaussian_blur2d
 
     # A tenth of the image, as in SimCLR, and an odd number of pixels.
     size = max(3, min(images.shape[2:]) // 20 * 2 + 1)
     sigma = draw(0.1, 2)[:, None].expand(-1, 2)
     return torch.where(_column(draw(0, 1) < probability), gaussian_blur2d(images, size, sigma), images)
+
+
+def _solarise(probability: float | Tensor, images: Tensor, draw: Draw) -> Tensor:
+    # From 128 of 255 on, as Pillow has it.
+    return torch.where(_column(draw(0, 1) < probability) & (images > 127.5 / 255), 1 - images, images)
 
 
 _LONGEST = math.log(3.3)

@@ -161,7 +161,7 @@ def build_model(config: RunConfig, shape: ImageShape) -> Model:
     """The network of a config, with random weights from torch's global generator."""
     encoder = build_encoder(config.encoder.name, shape, dict(config.encoder.params))
     size, predictor = config.projector.dim, config.predictor
-    projector = head(encoder.dim, config.projector.hidden, size)
+    projector = head(encoder.dim, config.projector.hidden, size, config.projector.batch_norm)
     return Model(encoder, projector, None if predictor is None else head(size, predictor.hidden, size))
 
 

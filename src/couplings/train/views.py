@@ -83,7 +83,7 @@ class Views:
         whole, local = frames(self.config, images)
         count = self.config.count
         seen = self._seen(images, index[:count], whole, generator, part)
-        return seen if local is None else seen + self._seen(images, index[count:], local, generator, part)
+        return seen if local is None else seen + self._seen(images, index[count:], local, generator, part, count)
 
     def singles(self, images: Tensor, index: Tensor, generator: torch.Generator, part: slice = _ALL) -> Tensor:
         """One global view ``(len(part), c, h, w)`` of each image that ``index``, int64 ``(n,)``, names.
@@ -94,7 +94,7 @@ class Views:
         return self._seen(images, index[None], whole, generator, part)[0]
 
     def _seen(
-        self, images: Tensor, index: Tensor, frame: Frame, generator: torch.Generator, part: slice
+        self, images: Tensor, index: Tensor, frame: Frame, generator: torch.Generator, part: slice, first: int = 0
     ) -> tuple[Tensor, ...]:
         chosen = index[:, part].to(images.device)
         each = MAP_DRAWS + sum(operation.draws for operation in self._operations)
@@ -103,5 +103,5 @@ class Views:
         # All views in one tensor: on small images every operation costs more to start than to do.
         seen = warp(to_float(images.index_select(0, chosen.flatten())), theta, frame)
         for operation in self._operations:
-            seen = operation.apply(operation.strength, seen, draw)
+            seen = operation.apply(operation.of_views(first, len(chosen), chosen.shape[1], images.device), seen, draw)
         return (seen.clamp_(0, 1) if self._operations else seen).unflatten(0, chosen.shape).unbind()

@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, ValidationError
 
 from couplings.train.errors import ConfigError, did_you_mean
 
-__all__ = ["Fraction", "Range", "Ratios", "Seed", "Settings", "Share", "refuse_unknown"]
+__all__ = ["Fraction", "PerView", "Range", "Ratios", "Seed", "Settings", "Share", "refuse_unknown"]
 
 # The largest that every generator takes.
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
@@ -27,6 +27,17 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
 """Shares of a whole, low and high."""
 Ratios = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
+
+
+def _probabilities(value: Any) -> Any:
+    each = value if isinstance(value, list | tuple) else [value]
+    if not each or not all(isinstance(one, int | float) and 0 <= one <= 1 for one in each):
+        raise ValueError(f"a probability is from 0 to 1, or a list of one for each view, got {value!r}")
+    return value
+
+
+PerView = Annotated[float | tuple[float, ...], BeforeValidator(_probabilities)]
+"""A probability, or one for each view in their order, the last one for all that follow."""
 
 
 class Settings(BaseModel):

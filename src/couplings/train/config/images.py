@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 from typing_extensions import Self
 
-from couplings.train.config.base import Fraction, Range, Ratios, Settings
+from couplings.train.config.base import Fraction, PerView, Range, Ratios, Settings
 from couplings.train.errors import one_of
 
 __all__ = ["DATA_NAMES", "DataConfig", "LocalViewsConfig", "PairsConfig", "ViewsConfig"]
@@ -65,6 +65,10 @@ class DataConfig(Settings):
         return self
 
 
+JITTER = ("brightness", "contrast", "exposure", "gamma", "saturation", "hue")
+"""The changes of light and colour that ``jitter`` leaves out together."""
+
+
 class LocalViewsConfig(Settings):
     """Small crops beside the global ones (multi-crop); they share all other operations.
 
@@ -82,6 +86,9 @@ class LocalViewsConfig(Settings):
 class ViewsConfig(Settings):
     """Random augmentation, drawn anew for each image and view.
 
+    ``blur`` and ``solarise`` take one probability, or a list with one for each view in their order, global before local
+    ones; its last is that of all that follow.
+
     Attributes:
         count: views of an image, local ones aside.
         crop: range of the crop's area, as a share of the image.
@@ -90,11 +97,14 @@ class ViewsConfig(Settings):
         flip: probability of a horizontal flip.
         brightness: largest value added to or taken from all pixels (pixels are in [0, 1]).
         contrast: the factor is drawn from 1 - contrast to 1 + contrast.
+        exposure: the factor of all pixels is drawn from 1 - exposure to 1 + exposure (torchvision's brightness).
         gamma: the exponent is exp(u) with u from -gamma to gamma.
         saturation: as contrast, for the saturation of colour images.
         hue: largest turn of the hue, as a share of the colour circle.
+        jitter: probability that a view has the changes from brightness to hue at all.
         grayscale: probability of losing all colour.
         blur: probability of a Gaussian blur (sigma 0.1 to 2 pixels).
+        solarise: probability of turning the bright half of all pixels into its negative.
         erase: probability of overwriting a random rectangle with the image's mean.
         erase_area: range of its area, as a share of the view.
         local: small crops as further views; None for none.
@@ -107,14 +117,27 @@ class ViewsConfig(Settings):
     flip: Fraction = 0.0
     brightness: Fraction = 0.0
     contrast: Fraction = 0.0
+    exposure: Fraction = 0.0
     gamma: NonNegativeFloat = 0.0
     saturation: Fraction = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    jitter: Fraction = 1.0
     grayscale: Fraction = 0.0
-    blur: Fraction = 0.0
+    blur: PerView = 0.0
+    solarise: PerView = 0.0
     erase: Fraction = 0.0
     erase_area: Range = (0.02, 0.33)
     local: LocalViewsConfig | None = None
+
+    @model_validator(mode="after")
+    def _no_ignored_key(self) -> Self:
+        if self.jitter < 1 and not any(getattr(self, key) for key in JITTER):
+            raise ValueError(f"jitter: there is nothing to leave out; set one of {', '.join(JITTER)}")
+        for key in ("blur", "solarise"):
+            given = getattr(self, key)
+            if isinstance(given, tuple) and len(given) > self.total:
+                raise ValueError(f"{key}: {len(given)} probabilities for {self.total} views; give each view one")
+        return self
 
     @property
     def total(self) -> int:

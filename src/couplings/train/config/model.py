@@ -38,10 +38,23 @@ class EncoderConfig(Settings):
 
 
 class ProjectorConfig(Settings):
-    """SimCLR's projector; ``hidden=None`` makes it one linear layer."""
+    """SimCLR's projector; ``hidden=None`` makes it one linear layer.
+
+    Attributes:
+        hidden: outputs of its first layer.
+        dim: outputs of its last, which the loss sees.
+        batch_norm: normalise the hidden layer over the batch; without it that layer has a bias.
+    """
 
     hidden: PositiveInt | None = 256
     dim: PositiveInt = 64
+    batch_norm: bool = True
+
+    @model_validator(mode="after")
+    def _no_ignored_key(self) -> Self:
+        if self.hidden is None and not self.batch_norm:
+            raise ValueError("batch_norm: one linear layer has none; leave it out, or set projector.hidden")
+        return self
 
 
 class PredictorConfig(Settings):

@@ -24,6 +24,7 @@ class OptimiserConfig(Settings):
         name: ``adamw``, ``adam`` (its decay is added to the gradient), ``sgd`` or ``lars``.
         lr: the highest learning rate.
         momentum: of ``sgd`` and ``lars`` (0.9 if None).
+        nesterov: let ``sgd`` look ahead along its momentum.
         schedule: ``cosine`` to zero, ``step`` by ``factor`` at each of the ``milestones``, or ``constant``.
         milestones: shares of all steps, as in (0.6, 0.8).
     """
@@ -32,6 +33,7 @@ class OptimiserConfig(Settings):
     lr: PositiveFloat = 4e-3
     weight_decay: NonNegativeFloat = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    nesterov: bool = False
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup_steps: NonNegativeInt = 20
     milestones: tuple[Fraction, ...] = ()
@@ -41,6 +43,8 @@ class OptimiserConfig(Settings):
     def _no_ignored_key(self) -> Self:
         if self.momentum is not None and self.name not in _WITH_MOMENTUM:
             raise ValueError(f"momentum: '{self.name}' has none; leave it out, or set optimiser.name=sgd")
+        if self.nesterov and not (self.name == "sgd" and self.inertia):
+            raise ValueError(f"nesterov: '{self.name}' has no such momentum; leave it out, or set optimiser.name=sgd")
         stepped = self.schedule == "step"
         if stepped and not self.milestones:
             raise ValueError("milestones: missing; say where the rate falls, as in optimiser.milestones=[0.6, 0.8]")
