@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from urllib.error import URLError
 
@@ -40,6 +41,10 @@ def _cifar(place: Place) -> None:
         (base / name).write_bytes(b"damaged")
 
 
+def _pipe(place: Place) -> None:
+    os.mkfifo(place.folder / IMAGES)
+
+
 def _pickled(place: Place) -> None:
     np.savez(place.folder / IMAGES, images=np.array([{"a": 1}, None], dtype=object))
 
@@ -69,6 +74,21 @@ DATA = (
         "repair or remove it",
         picture("pictures/", (64, 64)),
         cut("pictures/0.png"),
+    ),
+    _case(
+        "two pictures that cannot be read",
+        _PICTURES,
+        "2 pictures/a.png pictures/b.png",
+        "repair or remove them",
+        text("pictures/a.png"),
+        text("pictures/b.png"),
+    ),
+    _case(
+        "a picture of more pixels than are decoded",
+        f"{_PICTURES} --set data.max_pixels=4000",
+        "pictures/0.png 64 4,000",
+        "raise data.max_pixels",
+        picture("pictures/", (64, 64)),
     ),
     _case(
         "pictures of different sizes",
@@ -109,8 +129,16 @@ DATA = (
         picture("pictures/train/ant/", count=3),
         folder("pictures/test"),
     ),
+    _case(
+        "parts of three purposes",
+        _PICTURES,
+        "pictures test/ val/",
+        "move the other away",
+        *(picture(f"pictures/{part}/ant/") for part in ("train", "val", "test")),
+    ),
     _case("an .npz file that is not there", _OWN, "data.folder images.npz", "--data-folder"),
     _case("a folder for an .npz file", _OWN, "images.npz", "numpy.savez", folder(IMAGES)),
+    _case("a pipe for an .npz file", _OWN, "images.npz", "numpy.savez", _pipe),
     _case("a text file named .npz", _OWN, "images.npz", "numpy.savez", text(IMAGES)),
     _case("an .npz file that is cut short", _OWN, "images.npz", "numpy.savez", arrays(), cut(IMAGES)),
     _case("an .npz file of pickled objects, which are never loaded", _OWN, "images.npz", "numpy.savez", _pickled),

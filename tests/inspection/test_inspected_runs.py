@@ -85,13 +85,15 @@ def test_copies_are_named_as_the_training_names_them(
     assert {tuple(sorted(pair)) for *pair, _ in found["duplicates"]} == expected
 
 
-def test_a_limited_run_names_the_rows_of_its_source(trained: tuple[Run, Run]) -> None:
+def test_a_limited_run_names_the_rows_of_its_source(trained: tuple[Run, Run], pixels: np.ndarray) -> None:
     run = trained[1]
     found = run_subject(run)
     assert len(found) == _LIMIT
     assert found.numbers is not None
     assert torch.equal(trained[0].dataset.train_images[found.numbers], run.dataset.train_images)
-    assert found.id_of(7) == str(int(found.numbers[7]))
+    # Its place in the file, of which a part was held out before.
+    place = int(found.id_of(7).removeprefix("images/"))
+    assert torch.equal(torch.from_numpy(pixels[place]), run.dataset.train_images[7, 0])
 
 
 def test_images_given_in_python_are_gone() -> None:
@@ -124,6 +126,23 @@ def test_a_folder_of_images_in_classes(trained: tuple[Run, Run], tmp_path: Path,
     torch.testing.assert_close(found.embeddings[3:4], trained[0].embed(image), rtol=1e-4, atol=1e-5)
     assert found.label_of(3) == found.ids[3].split("/")[0]
     assert told[-1] == 1
+
+
+def test_the_parts_of_a_folder_are_no_classes(trained: tuple[Run, Run], tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        _pictures(tmp_path / "images" / part)
+    found = folder_subject(tmp_path / "images", trained[0].folder)
+    assert (len(found), found.classes) == (24, ("cat", "dog"))
+    assert found.ids is not None
+    assert {name.split("/")[0] for name in found.ids} == {"train", "test"}
+    assert [found.label_of(row) for row in range(24)] == [name.split("/")[1] for name in found.ids]
+
+
+def test_an_export_knows_the_size_of_its_images(trained: tuple[Run, Run], tmp_path: Path) -> None:
+    export(trained[0], tmp_path / "export", onnx=False)
+    pictures = _pictures(tmp_path / "images", size=11)
+    found = [folder_subject(pictures, encoder).embeddings for encoder in (tmp_path / "export", trained[0].folder)]
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_a_folder_of_images_alone(trained: tuple[Run, Run], tmp_path: Path) -> None:

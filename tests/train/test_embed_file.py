@@ -32,6 +32,7 @@ def test_both_parts_with_labels_and_places(run: Run, tiny_data: Dataset, monkeyp
     assert found.index.tolist() == [*range(48), *range(12)]
     assert found.part.tolist() == ["train"] * 48 + ["test"] * 12
     assert found.classes == ("0", "1")
+    assert found.ids.tolist() == [*tiny_data.ids(Part.TRAIN), *tiny_data.ids(Part.TEST)]
 
 
 @pytest.mark.parametrize("part", list(Part))
@@ -42,7 +43,7 @@ def test_one_part(run: Run, tiny_data: Dataset, part: Part) -> None:
 
 
 def test_no_images_and_images_of_another_shape(run: Run, tiny_data: Dataset) -> None:
-    empty = replace(tiny_data, test_images=tiny_data.test_images[:0], test_labels=None)
+    empty = replace(tiny_data, test_images=tiny_data.test_images[:0], test_labels=None, test_ids=None)
     with pytest.raises(DataError, match="no image in part test; take another part"):
         embed_dataset(run, empty, [Part.TEST])
     with pytest.raises(DataError, match=r"\(1, 9, 9\) came, the encoder was trained on \(1, 8, 8\)"):
@@ -59,8 +60,8 @@ def test_npz_holds_plain_arrays(run: Run, tiny_data: Dataset, tmp_path: Path) ->
     found = embed_dataset(run, unlabelled(tiny_data))
     write_embeddings(tmp_path / "new" / "e.npz", found)
     with np.load(tmp_path / "new" / "e.npz", allow_pickle=False) as file:
-        assert set(file.files) == {"features", "labels", "index", "part", "classes"}
-        for name in ("features", "labels", "index", "part"):
+        assert set(file.files) == {"features", "labels", "ids", "index", "part", "classes"}
+        for name in ("features", "labels", "ids", "index", "part"):
             assert np.array_equal(file[name], getattr(found, name))
         assert file["classes"].tolist() == ["dog", "cat"]
         assert (file["features"].dtype, file["labels"][0]) == (np.float32, -1)
@@ -71,10 +72,11 @@ def test_parquet_has_a_row_an_image(run: Run, tiny_data: Dataset, tmp_path: Path
     found = embed_dataset(run, unlabelled(tiny_data))
     write_embeddings(tmp_path / "e.parquet", found)
     table = parquet.read_table(tmp_path / "e.parquet")
-    assert table.column_names == ["part", "index", "label", "class", "features"]
+    assert table.column_names == ["id", "part", "index", "label", "class", "features"]
     assert str(table.schema.field("features").type) == f"fixed_size_list<element: float>[{run.encoder.dim}]"
     rows = table.to_pylist()
     assert [row["part"] for row in rows] == found.part.tolist()
+    assert [row["id"] for row in rows] == found.ids.tolist()
     assert (rows[0]["label"], rows[0]["class"]) == (None, None)
     assert [row["class"] for row in rows[1:]] == [("dog", "cat")[label] for label in found.labels[1:]]
     assert np.array_equal(np.array([row["features"] for row in rows], np.float32), found.features)

@@ -46,6 +46,7 @@ class InspectOptions:
         space: Of a run: projections, where the loss acts, or features, what is kept [default: projections].
         encoder: For a folder of images: the folder of a run or of an export.
         size: For a folder of images: bring them to that many pixels [default: a run's own].
+        max_pixels: For a folder of images: of the largest file that is decoded [default: 50 million].
         data_folder: For a run: where its images are now.
         embeddings: The array or column of the embeddings (n, d) [default: embeddings, features, z, ...].
         positives: That of another view of each row, (n, d).
@@ -67,6 +68,7 @@ class InspectOptions:
     space: SpaceName | None = None
     encoder: Path | None = None
     size: Whole | None = None
+    max_pixels: Whole | None = None
     data_folder: Path | None = None
     embeddings: str | None = None
     positives: str | None = None

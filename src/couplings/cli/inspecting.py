@@ -6,6 +6,7 @@ import os
 import shutil
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from couplings.cli.settings import of_word
 from couplings.compare.variants import Variant, losses_named
 from couplings.display import Bar, bar, console, duration, say
 from couplings.files import folder_for, write_bytes
+from couplings.image_files import MOST_PIXELS
 from couplings.inspection import Inspection, Level, Plane, Settings, Subject, advice, inspect
 from couplings.inspection.arrays import Keys, read_arrays
 from couplings.inspection.files import DUPLICATES, PAIRS, ROWS, tables
@@ -56,11 +58,12 @@ def inspect_command(source: Path, output: Path, options: InspectOptions) -> None
 def _check_options(source: Path, options: InspectOptions) -> None:
     """No option is ignored."""
     keys = [field.name for field in fields(Keys)]
-    wrong: dict[str, list[str]] = {"a file of arrays": ["encoder", "size", "data_folder", "space"]}
+    wrong: dict[str, list[str]] = {"a file of arrays": ["encoder", "size", "max_pixels", "data_folder", "space"]}
     kind = "a file of arrays"
     if source.is_dir():
         kind = "a run" if is_run(source) else "a folder of images"
-        wrong = {"a run": [*keys, "encoder", "size"], "a folder of images": [*keys, "data_folder", "space"]}
+        of_folders = ["encoder", "size", "max_pixels"]
+        wrong = {"a run": [*keys, *of_folders], "a folder of images": [*keys, "data_folder", "space"]}
     for name in wrong[kind]:
         if getattr(options, name) is not None:
             raise ConfigError(f"--{name.replace('_', '-')}: {source} is {kind}, which has no use for it; leave it out")
@@ -88,7 +91,9 @@ def _subject(source: Path, run: Run | None, options: InspectOptions, stages: _St
         return run_subject(run, where, images, lambda share: stages.update("embedding", share))
     if source.is_dir():
         assert options.encoder is not None
-        return folder_subject(source, options.encoder, options.size, lambda share: stages.update("embedding", share))
+        most = MOST_PIXELS if options.max_pixels is None else options.max_pixels
+        tell = partial(stages.update, "embedding")
+        return folder_subject(source, options.encoder, options.size, tell, most)
     return read_arrays(source, Keys(**{field.name: getattr(options, field.name) for field in fields(Keys)}))
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from couplings.image_files import MOST_PIXELS
 from couplings.inspection.arrays import pictures_of
 from couplings.inspection.subject import Pictures, Subject, numbered
 from couplings.train.config import DataConfig, RunConfig
-from couplings.train.data import Dataset, to_float
+from couplings.train.data import Dataset, Part, to_float
 from couplings.train.encoders import Model
 from couplings.train.errors import ConfigError
-from couplings.train.export import is_export, load_encoder
+from couplings.train.export import image_shape, is_export, load_encoder
 from couplings.train.image_folder import read_images
 from couplings.train.run import Run, fastest_device
 from couplings.train.seeds import Purpose, generator
@@ -73,6 +74,7 @@ def run_subject(
         classes=data.classes,
         groups=_kin(data.train_labels) if run.config.pairs.labels else None,
         numbers=None if data.kept is None else data.kept.rows,
+        ids=data.ids(Part.TRAIN),
         pictures=_pictures(data.train_images),
         history=tuple(run.metrics()),
     )
@@ -87,22 +89,27 @@ def _kin(labels: Tensor | None) -> Tensor | None:
 
 
 def folder_subject(
-    folder: Path, encoder: Path, size: int | None = None, progress: Progress = lambda share: None
+    folder: Path,
+    encoder: Path,
+    size: int | None = None,
+    progress: Progress = lambda share: None,
+    most_pixels: int = MOST_PIXELS,
 ) -> Subject:
-    """All images below a folder, embedded by the encoder of a run or of an export.
+    """All images below a folder, those of all its parts, embedded by the encoder of a run or of an export.
 
     Args:
-        folder: CLASS/image, or images alone.
+        folder: as :func:`couplings.train.image_folder.read_images` takes.
         encoder: the folder of a run or of an export.
-        size: to bring the images to, in pixels; None takes that of a run's images.
+        size: to bring the images to, in pixels; None takes that of the encoder's images.
         progress: told the share that is done.
+        most_pixels: of the largest image that is decoded.
 
     Raises:
         ConfigError: an encoder that is neither run nor export.
         DataError: images that cannot be read, or of another shape than the encoder's.
     """
     embed, usual = _encoder(encoder)
-    found, parts = read_images(folder, size or usual), list[Tensor]()
+    found, parts = read_images(folder, size or usual, most_pixels=most_pixels), list[Tensor]()
     for chunk in torch.split(found.images, _CHUNK):
         parts.append(embed(chunk))
         progress(sum(map(len, parts)) / len(found.images))
@@ -112,7 +119,7 @@ def folder_subject(
         embeddings=torch.cat(parts),
         labels=labels,
         classes=classes,
-        ids=tuple(str(path.relative_to(folder)) for path in found.paths),
+        ids=found.ids,
         pictures=_pictures(found.images),
     )
 
@@ -147,8 +154,8 @@ def _vectors(network: Model, seen: Tensor, where: Where) -> Tensor:
     return vectors.float().cpu()
 
 
-def _encoder(folder: Path) -> tuple[Callable[[Tensor], Tensor], int | None]:
-    """Images (n, c, h, w), uint8, to features; and the size that they must have."""
+def _encoder(folder: Path) -> tuple[Callable[[Tensor], Tensor], int]:
+    """Images (n, c, h, w), uint8, to features; and the size of those that it was trained on."""
     if is_run(folder):
         run = Run.load(folder)
         return run.embed, run.shape.height
@@ -162,7 +169,7 @@ def _encoder(folder: Path) -> tuple[Callable[[Tensor], Tensor], int | None]:
     def embed(images: Tensor) -> Tensor:
         return torch.cat([encoder(to_float(part)).float() for part in torch.split(images, 256)])
 
-    return embed, None
+    return embed, image_shape(folder).height
 
 
 def _pictures(images: Tensor) -> Pictures:

@@ -130,12 +130,12 @@ class Subject:
         return {} if self.groups is None else {"ids": self.groups[rows]}
 
 
-def numbered(values: Sequence[Any]) -> tuple[Tensor, tuple[str, ...]]:
-    """Numbers of values, in the order of the sorted names, and the names.
+def numbered(values: Sequence[str | None]) -> tuple[Tensor, tuple[str, ...]]:
+    """Numbers of words, in the order of the sorted names, -1 for none, and the names.
 
-    >>> numbered(["b", "a", "b"])
-    (tensor([1, 0, 1]), ('a', 'b'))
+    >>> numbered(["b", "a", None, "b"])
+    (tensor([ 1,  0, -1,  1]), ('a', 'b'))
     """
-    names = sorted(set(map(str, values)))
+    names = sorted({value for value in values if value is not None})
     place = {name: number for number, name in enumerate(names)}
-    return torch.tensor([place[str(value)] for value in values]), tuple(names)
+    return torch.tensor([-1 if value is None else place[value] for value in values]), tuple(names)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from io import BytesIO
 
 from couplings.html import data_uri
+from couplings.image_files import as_seen
 from couplings.inspection.subject import Pictures
 
 __all__ = ["thumbnails"]
@@ -45,7 +46,7 @@ def _uri(png: bytes) -> str:
     from PIL import Image
 
     with Image.open(BytesIO(png)) as opened:
-        picture = opened.convert("RGB")
+        picture = as_seen(opened)
     picture.thumbnail((_SIDE, _SIDE))
     file = BytesIO()
     picture.save(file, "jpeg", quality=_QUALITY)

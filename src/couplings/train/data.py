@@ -5,7 +5,9 @@ A data set is uint8 tensors that fit into memory; samples are drawn by index, wi
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,14 @@ from torch import Tensor
 from couplings.train.encoders import ImageShape
 from couplings.train.errors import DataError
 
-__all__ = ["DataError", "Dataset", "Places", "from_arrays", "to_float", "to_images"]
+__all__ = ["DataError", "Dataset", "Part", "Places", "from_arrays", "to_float", "to_images"]
+
+
+class Part(Enum):
+    """A part of a data set."""
+
+    TRAIN = "train"
+    TEST = "test"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +34,12 @@ class Places:
     Attributes:
         rows: int64 ``(n,)``, their numbers in it.
         count: images of the whole.
+        ids: of all images of the whole.
     """
 
     rows: Tensor
     count: int
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class Dataset:
         test_domains: as ``train_domains``.
         domain_names: names of the domains; empty without any.
         kept: which images of their source's training part the training images are; None if they are all of it.
+        train_ids: what the source calls the training images, each by a word of its own; None where it does not.
+        test_ids: as ``train_ids``.
     """
 
     name: str
@@ -58,10 +71,14 @@ class Dataset:
     test_domains: Tensor | None = None
     domain_names: tuple[str, ...] = ()
     kept: Places | None = None
+    train_ids: tuple[str, ...] | None = None
+    test_ids: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _check_part(self.name, "training", self.train_images, self.train_labels, self.train_domains)
-        _check_part(self.name, "test", self.test_images, self.test_labels, self.test_domains)
+        train = {"labels": self.train_labels, "domains": self.train_domains, "ids": self.train_ids}
+        test = {"labels": self.test_labels, "domains": self.test_domains, "ids": self.test_ids}
+        _check_part(self.name, "training", self.train_images, train)
+        _check_part(self.name, "test", self.test_images, test)
         if len(self.train_images) < 2:
             raise DataError(f"{self.name}: {len(self.train_images)} training images; at least 2 are needed")
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
@@ -77,7 +94,26 @@ class Dataset:
     def places(self) -> Places:
         """Which images of their source's training part the training images are."""
         count = len(self.train_images)
-        return Places(torch.arange(count), count) if self.kept is None else self.kept
+        return Places(torch.arange(count), count, self.ids(Part.TRAIN)) if self.kept is None else self.kept
+
+    def ids(self, part: Part) -> tuple[str, ...]:
+        """What the images of a part are called, in whatever file they are named.
+
+        Where the source names none they are NAME/0, NAME/1, ..., those of a test part of its own NAME/test/0, ...: the
+        numbers of the source, whatever is held out or left out afterwards.
+
+        Example:
+            >>> from_arrays(np.zeros((6, 8, 8)), name="mine").keeping(torch.tensor([4, 2])).ids(Part.TRAIN)
+            ('mine/4', 'mine/2')
+        """
+        if part is Part.TEST:
+            numbered = (f"{self.name}/test/{row}" for row in range(len(self.test_images)))
+            return tuple(numbered) if self.test_ids is None else self.test_ids
+        if self.train_ids is not None:
+            return self.train_ids
+        if self.kept is not None:
+            return tuple(self.kept.ids[row] for row in self.kept.rows)
+        return tuple(f"{self.name}/{row}" for row in range(len(self.train_images)))
 
     def limited(self, limit: int | None, seed: int = 0) -> Dataset:
         """Keep a seeded subset of ``limit`` training images (all of them if None or fewer)."""
@@ -88,12 +124,14 @@ class Dataset:
 
     def keeping(self, rows: Tensor) -> Dataset:
         """Keep the training images of these rows, int64 ``(k,)``, in their order; the test images stay."""
+        places = self.places
         return replace(
             self,
             train_images=self.train_images[rows],
             train_labels=_at(self.train_labels, rows),
             train_domains=_at(self.train_domains, rows),
-            kept=Places(self.places.rows[rows], self.places.count),
+            train_ids=_words_at(self.train_ids, rows),
+            kept=Places(places.rows[rows], places.count, places.ids),
         )
 
     def resized(self, size: int | None) -> Dataset:
@@ -113,10 +151,14 @@ def _at(values: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if values is None else values[rows]
 
 
-def _check_part(name: str, part: str, images: Tensor, labels: Tensor | None, domains: Tensor | None) -> None:
+def _words_at(words: tuple[str, ...] | None, rows: Tensor) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words[row] for row in rows)
+
+
+def _check_part(name: str, part: str, images: Tensor, known: Mapping[str, Sized | None]) -> None:
     if images.ndim != 4 or images.dtype != torch.uint8:
         raise DataError(f"{name}: {part} images must be uint8 (n, c, h, w), got {images.dtype} {tuple(images.shape)}")
-    for what, values in (("labels", labels), ("domains", domains)):
+    for what, values in known.items():
         if values is not None and len(values) != len(images):
             raise DataError(f"{name}: {len(images)} {part} images but {len(values)} {part} {what}; one each")
 
@@ -203,6 +245,13 @@ def _places(names: np.ndarray, values: np.ndarray) -> Tensor:
     return known if values.dtype.kind != "i" else torch.where(torch.from_numpy(values == _UNLABELLED), -1, known)
 
 
+def _words(what: str, values: Any) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    found = _flat(what, values).tolist()
+    return tuple(one.decode(errors="backslashreplace") if isinstance(one, bytes) else str(one) for one in found)
+
+
 def _flat(what: str, values: Any) -> np.ndarray:
     flat = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
     if flat.ndim == 2 and flat.shape[1] == 1:
@@ -221,6 +270,8 @@ def from_arrays(
     *,
     domains: Any = None,
     test_domains: Any = None,
+    ids: Any = None,
+    test_ids: Any = None,
     name: str = "arrays",
     test_fraction: float = 0.0,
 ) -> Dataset:
@@ -234,11 +285,13 @@ def from_arrays(
         test_labels: as ``labels``.
         domains: where each image comes from, integers or words ``(n,)``.
         test_domains: as ``domains``.
+        ids: what the images are called, integers or words ``(n,)``; :meth:`Dataset.ids` without.
+        test_ids: as ``ids``.
         name: what the data set is called in tables.
         test_fraction: share of the images held out where there are no ``test_images``.
 
     Raises:
-        DataError: images, labels or domains of a wrong shape, kind or range, or too few to hold some out.
+        DataError: images, labels, domains or ids of a wrong shape, kind or range, or too few to hold some out.
 
     Example:
         >>> data = from_arrays(np.zeros((20, 8, 8)), np.arange(20) % 2, test_fraction=0.5)
@@ -249,7 +302,19 @@ def from_arrays(
     numbers, test_numbers, classes = _numbered("labels", labels, test_labels)
     places, test_places, names = _numbered("domains", domains, test_domains)
     test = train[:0] if test_images is None else to_images(test_images, "test_images")
-    whole = Dataset(name, train, numbers, test, test_numbers, classes, places, test_places, names)
+    whole = Dataset(
+        name,
+        train,
+        numbers,
+        test,
+        test_numbers,
+        classes,
+        places,
+        test_places,
+        names,
+        train_ids=_words("ids", ids),
+        test_ids=_words("test_ids", test_ids),
+    )
     return whole if test_images is not None or test_fraction == 0 else held_out(whole, test_fraction)
 
 
@@ -272,11 +337,14 @@ def held_out(data: Dataset, test_size: float | int) -> Dataset:
             " in proportion; give more images or another data.test_fraction"
         ) from None
     rows = torch.from_numpy(test)
+    # The numbers of the whole stay what they are called by.
+    data = replace(data, train_ids=data.ids(Part.TRAIN))
     return replace(
         data.keeping(torch.cat([torch.from_numpy(train), bare])),
         test_images=data.train_images[rows],
         test_labels=_at(data.train_labels, rows),
         test_domains=_at(data.train_domains, rows),
+        test_ids=_words_at(data.train_ids, rows),
         kept=None,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from couplings.files import replacing
-from couplings.train.data import Dataset
+from couplings.train.data import Dataset, Part
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.extras import imported
 from couplings.train.folder import make_folders, remove_empty
@@ -23,13 +22,6 @@ from couplings.train.run import Run
 __all__ = ["FORMATS", "Embeddings", "Part", "check_output", "embed_dataset", "write_embeddings"]
 
 _CHUNK = 2048
-
-
-class Part(Enum):
-    """A part of a data set."""
-
-    TRAIN = "train"
-    TEST = "test"
 
 
 @dataclass(frozen=True)
@@ -42,6 +34,7 @@ class Embeddings:
         index: int64 ``(n,)``, the place of the image in its part, before images were left out of it.
         part: words ``(n,)``, ``train`` or ``test``.
         classes: names; empty without labels.
+        ids: words ``(n,)``, as :meth:`couplings.train.Dataset.ids` has them.
     """
 
     features: np.ndarray
@@ -49,6 +42,7 @@ class Embeddings:
     index: np.ndarray
     part: np.ndarray
     classes: tuple[str, ...]
+    ids: np.ndarray
 
 
 def embed_dataset(
@@ -84,6 +78,7 @@ def embed_dataset(
         index=np.concatenate([_places(data, part) for part in parts]),
         part=np.concatenate([np.full(len(images), part.value, dtype="<U5") for part, images, _ in chosen]),
         classes=data.classes,
+        ids=np.concatenate([np.array(data.ids(part), dtype=str) for part in parts]),
     )
 
 
@@ -125,9 +120,9 @@ def check_output(path: Path, overwrite: bool) -> None:
 def write_embeddings(path: Path, embeddings: Embeddings) -> None:
     """Write a file whole or not at all, in the format of its suffix; folders are made.
 
-    ``.npz``: arrays ``features``, ``labels``, ``index``, ``part`` and ``classes``, without pickles. ``.parquet``: a
-    row an image, with the columns part, index, label and class (null where there is none) and features, a list of
-    fixed size.
+    ``.npz``: arrays ``features``, ``labels``, ``ids``, ``index``, ``part`` and ``classes``, without pickles.
+    ``.parquet``: a row an image, with the columns id, part, index, label and class (null where there is none) and
+    features, a list of fixed size.
 
     Raises:
         ConfigError: an unknown suffix or a missing library.
@@ -148,6 +143,7 @@ def _write_npz(file: BinaryIO, found: Embeddings) -> None:
         file,
         features=found.features,
         labels=found.labels,
+        ids=found.ids,
         index=found.index,
         part=found.part,
         classes=np.array(found.classes, dtype=str),
@@ -164,6 +160,7 @@ def _write_parquet(file: BinaryIO, found: Embeddings) -> None:
     names = np.array([*found.classes, None], dtype=object)
     unknown = found.labels < 0
     columns = {
+        "id": arrow.array(found.ids),
         "part": arrow.array(found.part).dictionary_encode(),
         "index": arrow.array(found.index),
         "label": arrow.array(found.labels, mask=unknown),

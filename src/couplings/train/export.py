@@ -21,7 +21,7 @@ from couplings.train.onnx_graph import Check, Graph, onnx_graph
 from couplings.train.run import Run
 from couplings.train.usage import usage
 
-__all__ = ["Exported", "check_target", "export", "is_export", "load_encoder", "load_model"]
+__all__ = ["Exported", "check_target", "export", "image_shape", "is_export", "load_encoder", "load_model"]
 
 WEIGHTS, ONNX, README = "model.safetensors", "encoder.onnx", "README.md"
 _FORMAT, _VERSION = "couplings-encoder", 1
@@ -97,6 +97,11 @@ def is_export(folder: Path) -> bool:
         return _is_ours(read_json(folder / CONFIG))
     except DataError:
         return False
+
+
+def image_shape(folder: Path) -> ImageShape:
+    """Of the images that the encoder of an export was trained on."""
+    return ImageShape(*read_json(folder / CONFIG)["image_shape"])
 
 
 def load_encoder(folder: Path | str) -> Encoder:

@@ -31,7 +31,7 @@ CONFIG, METRICS, WEIGHTS, EVALUATION = "config.json", "metrics.jsonl", "weights.
 _PICTURES = ("curves.png", "coupling.png")
 _VIEWERS, _TENSORBOARD = ("wandb.json", "trackio.json"), "tensorboard"
 _LOCK = ".lock"
-FREE = ("data.folder", "data.download", "checkpoint_every")
+FREE = ("data.folder", "data.download", "data.max_pixels", "checkpoint_every")
 """Settings that change nothing about what a run computes."""
 EXCLUDED, _PAIRS = "excluded_pairs", "pairs.exclude"
 """What tells another file of excluded pairs, and the setting that names it: a file may move."""

@@ -12,6 +12,7 @@ from zipfile import BadZipFile, is_zipfile
 import numpy as np
 import torch
 
+from couplings.image_files import MOST_PIXELS
 from couplings.train.config import DataConfig
 from couplings.train.data import Dataset, from_arrays, held_out, to_images
 from couplings.train.errors import DataError
@@ -114,7 +115,8 @@ _NPZ_KEYS = (
 
 def _npz(config: DataConfig) -> Dataset:
     path = _existing(config)
-    if not is_zipfile(path):
+    # A pipe would be waited for, a device read without end.
+    if not (path.is_file() and is_zipfile(path)):
         raise DataError(f"{path} is not an .npz file; numpy.savez writes one")
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -125,10 +127,8 @@ def _npz(config: DataConfig) -> Dataset:
     for keys in _NPZ_KEYS:
         if keys[0] in arrays:
             images, labels, test_images, test_labels = (arrays.get(key) for key in keys)
-            domains, test_domains = (arrays.get(key) for key in ("domains", "test_domains"))
-            data = from_arrays(
-                images, labels, test_images, test_labels, domains=domains, test_domains=test_domains, name=path.stem
-            )
+            more: dict[str, Any] = {key: arrays.get(key) for key in ("domains", "test_domains", "ids", "test_ids")}
+            data = from_arrays(images, labels, test_images, test_labels, **more, name=path.stem)
             return data if len(data.test_images) else held_out(data, config.test_fraction or _TEST_FRACTION)
     raise DataError(
         f"{path} has no array 'images' (nor 'train_images' or 'x_train'); it holds {', '.join(map(repr, arrays))}:"
@@ -148,7 +148,8 @@ def _image_folder(config: DataConfig) -> Dataset:
     folder = _existing(config)
     if not folder.is_dir():
         raise DataError(f"data.folder: {folder} is a file; --data-folder names the folder of the images")
-    return read_folder(folder, config.size, config.test_fraction or _TEST_FRACTION, config.domains)
+    fraction, most = config.test_fraction or _TEST_FRACTION, config.max_pixels or MOST_PIXELS
+    return read_folder(folder, config.size, fraction, config.domains, most)
 
 
 def _arrays(config: DataConfig) -> Dataset:

@@ -35,6 +35,7 @@ class DataConfig(Settings):
         imbalance: thin out the training classes: the b-th tenth of them keeps b / 10 (``linear``) or exp(b - 10)
             (``exponential``) of its images, b = 1 to 10; the test images stay as they are.
         domains: the images lie in DOMAIN/CLASS/ folders; an .npz file has its array ``domains`` anyway.
+        max_pixels: of the largest file of ``images`` that is decoded (50 million if None).
     """
 
     name: Annotated[str, AfterValidator(partial(one_of, known=DATA_NAMES))] = "digits"
@@ -45,6 +46,7 @@ class DataConfig(Settings):
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     imbalance: Literal["linear", "exponential"] | None = None
     domains: bool = False
+    max_pixels: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _no_ignored_key(self) -> Self:
@@ -59,6 +61,8 @@ class DataConfig(Settings):
             raise ValueError(f"test_fraction: '{self.name}' has its own test images; leave it out")
         if self.domains and self.name != "images":
             raise ValueError(f"domains: '{self.name}' has no folders of domains; leave data.domains out")
+        if self.max_pixels is not None and self.name != "images":
+            raise ValueError(f"max_pixels: '{self.name}' has no image files; leave data.max_pixels out")
         given = [key for key in ("size", "limit", "imbalance") if getattr(self, key) is not None]
         if self.name == "arrays" and given:
             raise ValueError(f"{given[0]}: 'arrays' are taken as they come; change the images, and leave it out")
