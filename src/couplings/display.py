@@ -4,33 +4,50 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from couplings.errors import CouplingWarning
 from couplings.rank import first_process
+from couplings.words import one_line, visible
 
 if TYPE_CHECKING:
     from couplings.train.records import Plan, StepRecord
 
-console = Console(highlight=False, quiet=not first_process())
+console = Console(highlight=False, emoji=False, quiet=not first_process())
 # Where no bar can be drawn (a log file), so many lines stand for it.
 _LINES = 4
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_EDGE = 10_000
+"""Columns of a file or a pipe; more than any table has."""
 
 
-def visible(text: str) -> str:
-    r"""Names of files come from anywhere: what would steer a terminal, or has no UTF-8, is shown as a question mark.
+def titled(title: str, heading: Sequence[str]) -> Table:
+    """An empty table whose title and headings may come from data."""
+    return Table(*(Column(cell(word)) for word in heading), title=cell(title) if title else None, title_justify="left")
 
-    >>> visible("a\x1b[31mb")
-    'a?[31mb'
+
+def show(table: Table) -> None:
+    """Print a table. A cell is folded where it has no room, never cut, and a file or a pipe has no edge to fold at."""
+    for column in table.columns:
+        column.overflow = "fold"
+    edgeless = Console(file=console.file, highlight=False, emoji=False, quiet=console.quiet, width=_NO_EDGE)
+    (console if console.is_terminal else edgeless).print(table)
+
+
+def cell(name: str, style: str = "") -> Text:
+    r"""A name from data in a table, as it is: never markup, never more than a line.
+
+    >>> cell("[red]\x1b[0m")
+    <text '[red]?[0m' [] ''>
     """
-    return _CONTROL.sub("?", text)
+    return Text(one_line(name), style=style)
 
 
 def say(text: str) -> None:

@@ -119,7 +119,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str) -> int:
-    from couplings.display import visible
+    from couplings.words import visible
 
     print(f"couplings: error: {visible(message)}", file=sys.stderr)
     return _USAGE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from couplings.display import console, say
+from couplings.display import say, show
 from couplings.files import folder_for, write_bytes
 from couplings.report.style import drawn
 from couplings.theory.latent_classes.answer import Answer, Row, answer
@@ -21,7 +21,7 @@ def latent_classes_command(prior: Sequence[float], ks: Sequence[int], scale: flo
     """Answer, show, write."""
     with folder_for(output):
         found = answer(prior, ks, scale=scale)
-    console.print(_table(found))
+    show(_table(found))
     for sentence in found.sentences:
         say(sentence)
     written = _write(found, output)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from rich.markup import escape
 from rich.table import Table
 
 from couplings import checks
@@ -17,7 +16,7 @@ from couplings.benchmarks.result import Report, Row, Section
 from couplings.benchmarks.run import Chosen, draw, opened, rows_in, run, write, write_numbers
 from couplings.benchmarks.suites import SUITES, chosen
 from couplings.benchmarks.tables import brief, sentence
-from couplings.display import bar, console, duration, say
+from couplings.display import bar, cell, duration, say, show, titled
 
 _FIGURES, _FEW = "bench-", 10
 """How the figures of a page begin; names that are listed in full."""
@@ -28,8 +27,8 @@ def list_benches() -> None:
     table = Table("bench", "what", "works")
     for suite in SUITES.values():
         name = suite.name if suite.usual else f"{suite.name} *"
-        table.add_row(name, escape(suite.title), escape(_some([work.name for work in suite.works()])))
-    console.print(table)
+        table.add_row(name, suite.title, _some([work.name for work in suite.works()]))
+    show(table)
     say("* only when named. One work: couplings bench BENCH/WORK")
 
 
@@ -60,7 +59,7 @@ def bench_command(
         raise KeyboardInterrupt("stopped before anything was measured")
     written = write(report, folder)
     for section in report.sections:
-        console.print(_table(section))
+        show(_table(section))
     if report.stopped:
         raise KeyboardInterrupt(f"stopped; the rows that were done are in {folder}")
     if docs is not None:
@@ -100,10 +99,10 @@ def _with_progress(suites: Chosen, plan: Plan, quick: bool, folder: Path) -> Rep
 
 
 def _table(section: Section) -> Table:
-    cells = brief(section)
-    table = Table(*cells.headings, title=escape(section.title), title_justify="left")
-    for line in cells.lines:
-        table.add_row(*(escape(word.replace("**", "")) for word in line))
+    words = brief(section)
+    table = titled(section.title, words.headings)
+    for line in words.lines:
+        table.add_row(*(cell(word.replace("**", "")) for word in line))
     return table
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from couplings.compare.markdown import differences_of, levels_of, notes_of
-from couplings.display import console, duration, say
+from couplings.display import cell, duration, say, show, titled
 from couplings.report import cells, collapsed
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def close_run(run: Run, evaluation: Evaluation | None, pictures: Sequence[Path])
     """Sum up one run."""
     if evaluation is not None:
         few = run.config.evaluation.few_labels
-        console.print(_table(evaluation, f"{run.config.loss.name}, {run.step} steps", f"{few} labels a class"))
+        show(_table(evaluation, f"{run.config.loss.name}, {run.step} steps", f"{few} labels a class"))
         say(_verdict(evaluation))
         say(_collapse(evaluation.effective_rank, evaluation.feature_dim))
     say(f"Written to {run.folder}: {', '.join(_written(run.folder))}.")
@@ -40,7 +39,7 @@ def _table(evaluation: Evaluation, name: str, few: str) -> Table:
     table = Table(*_HEADINGS[:-1], few)
     for label, probe in (("raw pixels", evaluation.pixels), ("untrained encoder", evaluation.untrained)):
         table.add_row(label, *_cells(probe), style="dim")
-    table.add_row(name, *_cells(evaluation.trained), style="bold")
+    table.add_row(cell(name), *_cells(evaluation.trained), style="bold")
     return table
 
 
@@ -76,8 +75,8 @@ def close_demo(result: DemoResult) -> None:
     table = Table(*_HEADINGS)
     for entry in result.entries:
         name = f"{entry.name} *" if entry.marked else entry.name
-        table.add_row(name, *cells(entry), style="dim" if entry.baseline else None)
-    console.print(table)
+        table.add_row(cell(name), *cells(entry), style="dim" if entry.baseline else None)
+    show(table)
     say(result.note)
     _say_failures(result.table)
     say(f"{result.collapse()} {len(result.outcomes)} runs in {duration(result.seconds)}.")
@@ -120,7 +119,7 @@ def _say_failures(table: ComparisonTable) -> None:
 
 
 def _show(heading: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
-    table = Table(*heading, title=escape(title) or None, title_justify="left")
+    table = titled(title, heading)
     for row in rows:
-        table.add_row(*(escape(cell.replace("**", "")) for cell in row))
-    console.print(table)
+        table.add_row(*(cell(word.replace("**", "")) for word in row))
+    show(table)

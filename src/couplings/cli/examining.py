@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from couplings.display import Bar, bar, console, duration, say
+from couplings.display import Bar, bar, cell, duration, say, show
 from couplings.errors import InvalidInput
 from couplings.files import folder_for
 from couplings.theory.catalogue import FAMILIES, selected
@@ -40,8 +40,8 @@ def list_claims(names: Sequence[str]) -> None:
     """A line for each claim."""
     table = Table("claim", "what it says", "known", title_justify="left")
     for claim in selected(names):
-        table.add_row(claim.name, escape(claim.title), claim.standing.value)
-    console.print(table)
+        table.add_row(claim.name, cell(claim.title), claim.standing.value)
+    show(table)
     say("Run them: couplings theory --output DIR, or some: couplings theory --only latent-classes minmax")
 
 
@@ -99,7 +99,7 @@ def _line(check: Check) -> str:
 
 
 def _close(outcomes: Sequence[Outcome], written: Sequence[Path], seconds: float) -> None:
-    console.print(_table(outcomes))
+    show(_table(outcomes))
     for outcome in outcomes:
         if not outcome.passed:
             say(f"FAILED {outcome.claim.name}")
@@ -115,10 +115,10 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
         members = [outcome for outcome in outcomes if outcome.claim.family == family.name]
         if members:
             table.add_section()
-            table.add_row(f"[bold]{escape(family.title)}[/bold]")
+            table.add_row(cell(family.title, "bold"))
         for outcome in members:
             held = sum(check.passed for check in outcome.checks)
             numbers = f"{held} of {len(outcome.checks)}"
-            title = f"{escape(outcome.claim.title)}\n[dim]{outcome.claim.name}[/dim]"
+            title = Text("\n").join((cell(outcome.claim.title), cell(outcome.claim.name, "dim")))
             table.add_row(title, outcome.claim.standing.value, numbers, _word(outcome))
     return table

@@ -6,7 +6,7 @@ import inspect
 
 from rich.table import Table
 
-from couplings.display import console, say
+from couplings.display import cell, say, show
 from couplings.losses import LOSSES, Loss, parameters_of
 from couplings.losses.base import Options
 from couplings.train.errors import ConfigError, did_you_mean
@@ -16,8 +16,8 @@ def list_losses() -> None:
     """A table of all losses: name, first line of the docstring, settings with their defaults."""
     table = Table("--loss", "what it is", "settings and defaults (--set loss.KEY=VALUE)")
     for name, kind in LOSSES.items():
-        table.add_row(name, _summary(kind), _settings(kind))
-    console.print(table)
+        table.add_row(*map(cell, (name, _summary(kind), _settings(kind))))
+    show(table)
     say("All take normalize=True, nearly all across_views=False (negatives from other views only).")
     say("All about one: couplings losses gca-uot. Train with it: couplings train --loss gca-uot --set loss.q=0.4")
 

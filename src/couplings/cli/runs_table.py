@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from couplings.cli.runs import SortBy
-from couplings.display import console, duration, say
+from couplings.display import cell, console, duration, say, show
 from couplings.train.evaluate import Evaluation
 from couplings.train.runs import RunState, RunSummary, find_runs
 
 _DEFAULT = Path("runs")
-_FULL, _NO_EDGE = 100, 10_000
-"""Columns of a terminal that takes the whole table; more than any table has."""
+_FULL = 100
+"""Columns of a terminal that takes the whole table."""
 
 _STYLES = {RunState.DAMAGED: "red", RunState.RUNNING: "green", RunState.INTERRUPTED: "yellow"}
 
@@ -68,12 +66,9 @@ def _print(found: Sequence[RunSummary]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column.heading, justify="right" if column.number else "left", no_wrap=column.number)
-    table.columns[0].overflow = "fold"
     for run in found:
-        table.add_row(*(escape(column.cell(run)) for column in columns), style=_STYLES.get(run.state))
-    # A file or a pipe has no edge to fold at.
-    whole = console if console.is_terminal else Console(highlight=False, width=_NO_EDGE)
-    whole.print(table)
+        table.add_row(*(cell(column.cell(run)) for column in columns), style=_STYLES.get(run.state))
+    show(table)
     for run in found:
         if run.reason is not None:
             say(f"{run.folder} is damaged: {run.reason}.")

@@ -59,7 +59,7 @@ class Result:
         folder.mkdir(parents=True, exist_ok=True)
         # Numbers first: pictures take seconds, and Ctrl-C may come.
         write_bytes(numbers, (json.dumps(self.to_json(), indent=1) + "\n").encode())
-        write_bytes(table, f"# Comparison\n\n{self.text('##')}\n".encode())
+        write_bytes(table, f"# Comparison\n\n{self.text('##')}\n".encode(errors="replace"))
         return [table, numbers, *draw(self.tables, folder)]
 
     def write_docs(self, page: Path) -> list[Path]:

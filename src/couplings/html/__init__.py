@@ -36,7 +36,7 @@ def render(template: str, **values: Any) -> bytes:
     Returns:
         The page, UTF-8.
     """
-    return _templates().get_template(f"{template}.html").render(**values).encode()
+    return _templates().get_template(f"{template}.html").render(**values).encode(errors="replace")
 
 
 def data_uri(data: bytes, kind: str) -> str:

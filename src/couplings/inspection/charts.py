@@ -16,7 +16,7 @@ from couplings.html import data_uri
 from couplings.inspection.inspection import Inspection
 from couplings.inspection.payload import clipped
 from couplings.report.curves import Panel, Record, draw_panel, series_of
-from couplings.report.style import BLUE, INK, PALETTE, VERMILION, drawn_svg, grid
+from couplings.report.style import BLUE, INK, PALETTE, VERMILION, drawn_svg, grid, label
 
 __all__ = ["Chart", "history", "mass", "negatives", "responses", "spectrum"]
 
@@ -176,5 +176,5 @@ def _spread(values: Tensor) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name that matplotlib shows as it is: it reads formulas between dollars and hides what begins with a line."""
-    return clipped(name, 40).replace("$", r"\$").removeprefix("_")
+    """A name as a legend has room for it."""
+    return label(clipped(name, 40))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from couplings.report.style import BLUE, INK, QUIET, VERMILION, canvas, grid
+from couplings.report.style import BLUE, INK, QUIET, VERMILION, canvas, grid, label
+from couplings.words import visible
 
 MEASURES = ("kNN (k = 20)", "linear probe, all labels", "linear probe, 10 labels a class")
 _HEADINGS = ("kNN", "linear", "10 labels a class")
@@ -78,10 +79,10 @@ def comparison(
         for measure, axes in enumerate(panels):
             _draw(axes, entries, measure, look)
             axes.set(title=measures[measure], xlabel="test accuracy, %")
-        names = [f"{entry.name} *" if entry.marked else entry.name for entry in entries]
+        names = [label(f"{entry.name} *" if entry.marked else entry.name) for entry in entries]
         panels[0].set_yticks(range(len(entries)), names)
         panels[0].set_ylim(len(entries) - 0.4, -0.6)
-        figure.supxlabel(note, fontsize=8.5, color=QUIET, x=0.01, ha="left")
+        figure.supxlabel(visible(note), fontsize=8.5, color=QUIET, x=0.01, ha="left")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.colors import AsinhNorm, LogNorm
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
-from couplings.report.style import INK, canvas
+from couplings.report.style import INK, canvas, label
 
 _FLOOR, _CEILING = 1 / 50, 50
 _PAIRS = 6
@@ -85,14 +85,15 @@ def coupling_picture(
     plan, weights, labels, images, ids = (_array(value) for value in (plan, weights, labels, images, ids))
     _check(plan, weights, labels=labels, images=images, ids=ids)
     order = np.arange(len(weights)) if labels is None else np.argsort(labels, kind="stable")
+    names = [label(name) for name in classes]
     batch = _Batch(
         weights[np.ix_(order, order)],
         labels=_take(labels, order),
         images=_take(images, order),
         ids=order if ids is None else ids[order],
-        classes=classes,
+        classes=names,
     )
-    _draw(path, title, replace(_plan_matrix(plan, order, labels), classes=classes), batch)
+    _draw(path, title, replace(_plan_matrix(plan, order, labels), classes=names), batch)
 
 
 def _draw(path: str | os.PathLike[str], title: str, plan: _Matrix, batch: _Batch) -> None:
@@ -177,7 +178,7 @@ def _mark_classes(axes: Axes, rows: np.ndarray, columns: np.ndarray, classes: Se
     for axis, spans in ((axes.xaxis, across), (axes.yaxis, down)):
         shown = list(spans) if len(spans) <= _NAMED else []
         names = _tick_names(shown, classes)
-        axis.set_ticks([spans[label][0] + spans[label][1] / 2 - 0.5 for label in shown], names)
+        axis.set_ticks([spans[number][0] + spans[number][1] / 2 - 0.5 for number in shown], names)
         if axis is axes.xaxis and any(len(name) > 3 for name in names):
             axes.tick_params(axis="x", labelrotation=45)
             for text in axes.get_xticklabels():
@@ -187,8 +188,8 @@ def _mark_classes(axes: Axes, rows: np.ndarray, columns: np.ndarray, classes: Se
 def _tick_names(labels: Sequence[int], classes: Sequence[str]) -> list[str]:
     """The names of few classes, the numbers of more."""
     if labels and len(labels) <= _SPELT and min(labels) >= 0 and max(labels) < len(classes):
-        return [classes[label][:_LETTERS] for label in labels]
-    return [str(label) for label in labels]
+        return [classes[number][:_LETTERS] for number in labels]
+    return [str(number) for number in labels]
 
 
 def _spans(labels: np.ndarray) -> dict[int, tuple[int, int]]:
@@ -227,7 +228,9 @@ def _caption(batch: _Batch, i: int, j: int) -> str:
     ratio = max(batch.weights[i, j], batch.weights[j, i]) / batch.mean_repulsion()
     lines = [f"{ratio:.0f} x mean"]
     if batch.labels is not None:
-        names = [batch.classes[k] if batch.classes else str(k) for k in (batch.labels[i], batch.labels[j])]
+        names = [
+            batch.classes[k] if 0 <= k < len(batch.classes) else str(k) for k in (batch.labels[i], batch.labels[j])
+        ]
         names = [name[:_LETTERS] for name in names]
         lines += [f"both {names[0]}"] if names[0] == names[1] else [names[0], f"and {names[1]}"]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from couplings.report.style import PALETTE, canvas, grid
+from couplings.report.style import PALETTE, canvas, grid, label
 
 Record = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ def draw_panel(axes: Axes, panel: Panel, metrics: Sequence[Record]) -> None:
         smooth = _smooth(values)
         if smooth is not values:
             axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
-        axes.plot(steps, smooth, color=colour, linewidth=1.8, label=name)
+        axes.plot(steps, smooth, color=colour, linewidth=1.8, label=label(name))
         axes.plot(steps[-1], smooth[-1], "o", color=colour, markersize=4)
         # Right of the last point, where no curve goes.
         place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}

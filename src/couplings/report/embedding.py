@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from couplings.report.style import BLUE, PALETTE, canvas
+from couplings.report.style import BLUE, PALETTE, canvas, label
 
 _MARKERS = "os^DvP*X<>"
 
@@ -73,6 +73,6 @@ def _scatter(axes: Axes, points: np.ndarray, classes: np.ndarray | None) -> None
     for rank, name in enumerate(names):
         own = points[classes == name]
         colour, marker = PALETTE[rank % len(PALETTE)], _MARKERS[rank // len(PALETTE) % len(_MARKERS)]
-        axes.scatter(own[:, 0], own[:, 1], s=10, alpha=0.65, linewidth=0, label=str(name), color=colour, marker=marker)
+        axes.scatter(*own.T, s=10, alpha=0.65, linewidth=0, label=label(name), color=colour, marker=marker)
     if len(names) <= 20:
         axes.legend(title="class", loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2, frameon=False)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from couplings.report.curves import Panel, Record
-from couplings.report.style import INK, PALETTE, canvas, grid
+from couplings.report.style import INK, PALETTE, canvas, grid, label
 
 Runs = Sequence[Sequence[Record]]
 """The records of each seed."""
@@ -102,7 +102,7 @@ def _line(axes: Axes, table: _Table, colour: str, name: str) -> None:
         for seed in range(seeds):
             points = [(step, table[step][seed]) for step in steps if len(table[step]) > seed]
             axes.plot(*np.asarray(points).T, color=colour, linewidth=0.7, alpha=0.35)
-    axes.plot(steps, [float(np.mean(table[step])) for step in steps], color=colour, linewidth=1.8, label=name)
+    axes.plot(steps, [float(np.mean(table[step])) for step in steps], color=colour, linewidth=1.8, label=label(name))
 
 
 def _maps(figure: Figure, shown: Mapping[Panel, Mapping[str, _Table]], names: Sequence[str]) -> None:
@@ -122,4 +122,4 @@ def _maps(figure: Figure, shown: Mapping[Panel, Mapping[str, _Table]], names: Se
             last = line.compressed()
             if len(last):
                 axes.text(len(steps) - 0.4, row, f"{last[-1]:.3g}", va="center", fontsize=8, color=INK)
-    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_yticks(range(len(names)), [label(name) for name in names])

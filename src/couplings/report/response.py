@@ -11,7 +11,7 @@ from itertools import cycle
 from matplotlib.axes import Axes
 
 from couplings.report.comparison import MEASURES, Scores
-from couplings.report.style import PALETTE, QUIET, canvas, grid
+from couplings.report.style import PALETTE, QUIET, canvas, grid, label
 
 Curve = Mapping[float, Sequence[Scores]]
 """By the value of the setting, the accuracies of each seed."""
@@ -50,7 +50,7 @@ def response(
         for measure, axes in enumerate(panels):
             for colour, (name, curve) in zip(cycle(PALETTE), curves.items(), strict=False):
                 _draw(axes, curve, measure, colour, name)
-            axes.set(title=measures[measure], xlabel=key, ylabel="test accuracy, %")
+            axes.set(title=measures[measure], xlabel=label(key), ylabel="test accuracy, %")
             _levels(axes, {name: 100 * scores[measure] for name, scores in baselines.items()})
             _scale(axes, values)
             grid(axes, "y")
@@ -65,7 +65,7 @@ def _draw(axes: Axes, curve: Curve, measure: int, colour: str, name: str) -> Non
         axes.plot([value] * len(seeds), seeds, "o", markersize=3.5, markerfacecolor="none", color=colour)
     order = sorted(curve)
     means = [100 * statistics.fmean(score[measure] for score in curve[value]) for value in order]
-    axes.plot(order, means, "-o", color=colour, linewidth=1.6, markersize=5, label=name)
+    axes.plot(order, means, "-o", color=colour, linewidth=1.6, markersize=5, label=label(name))
 
 
 def _levels(axes: Axes, heights: Mapping[str, float]) -> None:
@@ -79,7 +79,7 @@ def _levels(axes: Axes, heights: Mapping[str, float]) -> None:
     for name, height in sorted(heights.items(), key=lambda level: level[1]):
         # Names of lines that nearly touch are moved apart.
         last = max(height, last + 0.09 * (high - low))
-        axes.text(1.01, last, name.replace(" ", "\n", 1), transform=beside, va="center", fontsize=8, color=QUIET)
+        axes.text(1.01, last, label(name).replace(" ", "\n", 1), transform=beside, va="center", fontsize=8, color=QUIET)
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
