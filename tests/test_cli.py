@@ -106,6 +106,30 @@ def test_a_missing_extra_says_what_installs_it(
     assert "pydantic is not installed; pip install 'couplings[train,report]'" in capsys.readouterr().err
 
 
+_ABSENT = "import sys; sys.modules.update(dict.fromkeys({!r}.split())); from couplings import cli; sys.exit(cli.main())"
+
+
+@pytest.mark.parametrize(
+    ("absent", "command", "extras"),
+    [
+        ("cyclopts rich", "", "train,report"),
+        ("cyclopts rich", "--help", "train,report"),
+        ("rich", "train", "train,report"),
+        ("rich", "theory --list", "theory"),
+        ("matplotlib", "train --steps 2", "train,report"),
+        ("matplotlib", "compare --losses infonce --steps 2", "train,report"),
+        ("matplotlib", "bench sphere --quick", "train,bench"),
+    ],
+)
+def test_a_missing_library_is_told_before_any_work(absent: str, command: str, extras: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _ABSENT.format(absent), *command.split()]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    missing = absent.split()[0]
+    assert done.stderr == f"couplings: error: {missing} is not installed; pip install 'couplings[{extras}]' brings it\n"
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", ["--help", "train --help", "evaluate --help", "demo --help"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(command.split()) == 0

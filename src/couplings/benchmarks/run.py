@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 
 from couplings.files import named, write_bytes
 
+from .figures import draw_growth, draw_ratios
 from .growth import curves
 from .machine import described
 from .measure import Plan, measured
@@ -94,8 +95,6 @@ def write_numbers(report: Report, folder: Path) -> list[Path]:
 
 def draw(report: Report, folder: Path, prefix: str = "") -> list[Path]:
     """The figures that the report has numbers for."""
-    from .figures import draw_growth, draw_ratios
-
     written = []
     compared = [row for section in report.sections if section.name != GROWTH for row in section.rows]
     if any(row.paired(peer) for row in compared for peer in row.peers):

@@ -51,10 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "couplings":
+        library = (error.name or "").partition(".")[0]
+        if library == "couplings":
             raise
         extras = _EXTRAS.get(next(iter(words), ""), "train,report")
-        return _fail(f"{error.name} is not installed; pip install 'couplings[{extras}]' brings it")
+        return _fail(f"{library} is not installed; pip install 'couplings[{extras}]' brings it")
 
 
 def _let_threads_sleep(arguments: Sequence[str]) -> None:

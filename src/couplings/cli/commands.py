@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from couplings.cli.closing import close_run
 from couplings.display import say
 from couplings.train.checkpoint import read_json
 from couplings.train.config import RunConfig, with_overrides
@@ -14,6 +15,7 @@ from couplings.train.data import Dataset
 from couplings.train.errors import DataError
 from couplings.train.evaluate import Evaluation, evaluate
 from couplings.train.folder import EVALUATION
+from couplings.train.pictures import COUPLING, CURVES, draw_run
 from couplings.train.run import Run
 from couplings.train.sources import load
 
@@ -42,9 +44,6 @@ def images_of(config: RunConfig) -> Dataset:
 
 def measure_once(run: Run, dataset: Dataset) -> None:
     """Measure a run, or show what was measured before."""
-    from couplings.cli.closing import close_run
-    from couplings.train.pictures import COUPLING, CURVES
-
     known, pictures = _measured(run.folder / EVALUATION), [run.folder / name for name in (CURVES, COUPLING)]
     if known is not None and all(path.is_file() for path in pictures):
         say(f"It is measured, too; couplings evaluate {shlex.quote(str(run.folder))} measures again.")
@@ -66,9 +65,6 @@ def _measured(path: Path) -> Evaluation | None:
 
 def measure(run: Run, dataset: Dataset) -> None:
     """Draw, measure and sum up."""
-    from couplings.cli.closing import close_run
-    from couplings.train.pictures import draw_run
-
     say("Measuring frozen features and drawing: a few seconds.")
     rest = f"couplings evaluate {shlex.quote(str(run.folder))}"
     with _said_on_stop(lambda: f"stopped while measuring; the weights are saved, and '{rest}' continues"):

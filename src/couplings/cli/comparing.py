@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from couplings.cli.closing import close_comparison, close_demo
 from couplings.cli.compare import CompareOptions
 from couplings.cli.settings import merged, of_word
 from couplings.compare.demo import DemoResult, demo, demo_plan
@@ -48,8 +49,6 @@ def compare_command(recipes: Sequence[Path], options: CompareOptions) -> int:
     written = result.write()
     if options.docs is not None:
         written += result.write_docs(options.docs)
-    from couplings.cli.closing import close_comparison
-
     close_comparison(result, written)
     return _FAILED if result.failed else 0
 
@@ -195,8 +194,6 @@ def demo_command(output: Path, seeds: int, steps: int | None) -> int:
         raise KeyboardInterrupt(f"stopped; {left}") from None
     result = DemoResult(comparison, tuple(outcomes), time.perf_counter() - start)
     result.write()
-    from couplings.cli.closing import close_demo
-
     close_demo(result)
     return _FAILED if any(outcome.evaluation is None for outcome in outcomes) else 0
 

@@ -73,6 +73,7 @@ def _scatter(axes: Axes, points: np.ndarray, classes: np.ndarray | None) -> None
     for rank, name in enumerate(names):
         own = points[classes == name]
         colour, marker = PALETTE[rank % len(PALETTE)], _MARKERS[rank // len(PALETTE) % len(_MARKERS)]
-        axes.scatter(*own.T, s=10, alpha=0.65, linewidth=0, label=label(name), color=colour, marker=marker)
+        x, y = own.T
+        axes.scatter(x, y, s=10, alpha=0.65, linewidth=0, label=label(name), color=colour, marker=marker)
     if len(names) <= 20:
         axes.legend(title="class", loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2, frameon=False)
