@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .errors import InvalidInput
+from .errors import InvalidInput, Overwritten
 
 _enabled = True
 
@@ -135,6 +135,20 @@ def ids(name: str, value: Tensor, n: int) -> None:
     require(fits, f"{name} must have shape ({n},), one entry a row, got {tuple(value.shape)}")
     whole = not value.is_floating_point() and not value.is_complex()
     require(whole, f"{name} must be integers, got {value.dtype}: call .long() on them")
+
+
+def version(value: Tensor) -> int | None:
+    """How often the tensor has been written to; None for an inference tensor, which does not count."""
+    return None if value.is_inference() else value._version
+
+
+def unchanged(name: str, value: Tensor, since: int | None) -> None:
+    """`value` must not have been written to since it had that version."""
+    if since is not None and value._version != since:
+        raise Overwritten(
+            f"{name} was written to after it was handed in, and backward() or a later question to the coupling still "
+            "reads it: write to it after backward(), or hand in a copy (.clone())"
+        )
 
 
 def same_shape(names: Sequence[str], tensors: Sequence[Tensor]) -> None:

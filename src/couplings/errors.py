@@ -20,6 +20,10 @@ class Infeasible(InvalidInput):
     """No plan meets the marginals under the mask."""
 
 
+class Overwritten(InvalidInput, RuntimeError):
+    """A matrix that was written to while a call still needed it; a RuntimeError too, as torch's own check of this."""
+
+
 class NotConverged(RuntimeError):
     """A plan whose marginals are further off than was asked for."""
 

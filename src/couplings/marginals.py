@@ -20,7 +20,7 @@ class Marginal(ABC):
     """One side's mass.
 
     `weights`: mass (and reference weight) of each row or column, non-negative, shape (n,); uniform with
-    sum 1 when None. Treated as a constant.
+    sum 1 when None. Copied, as a constant.
     """
 
     weights: Tensor | None
@@ -39,7 +39,7 @@ class Marginal(ABC):
         if self.weights is None:
             return like.new_full((size,), 1.0 / size)
         tensor(f"the weights of {name}", self.weights)
-        weights = self.weights.detach().to(like)
+        weights = self.weights.detach().to(like, copy=True)
         got = tuple(weights.shape)
         require(got == (size,), f"the weights of {name} must have shape ({size},), got {got}")
         if checks_enabled():

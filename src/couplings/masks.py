@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ._storage.choice import Index, limits, slices
-from .checks import require, tensor
+from .checks import require, tensor, unchanged, version
 
 _LISTED = 16
 """Forbidden pairs a row or column that are few enough to be listed."""
@@ -105,7 +105,7 @@ class SameId(Mask):
     """Pairs whose row id equals their column id.
 
     Args:
-        rows: integer ids of the rows, shape (n,).
+        rows: integer ids of the rows, shape (n,); copied, as those of the columns are.
         cols: integer ids of the columns, shape (m,).
 
     Example:
@@ -123,6 +123,9 @@ class SameId(Mask):
             tensor(f"{name} of SameId", ids)
             ok = ids.dim() == 1 and not ids.is_floating_point()
             require(ok, f"{name} of SameId must be a vector of integer ids, got {ids.dtype} {tuple(ids.shape)}")
+        rows = self.rows.clone()  # what was found out about a mask stays true of it
+        object.__setattr__(self, "cols", rows if self.cols is self.rows else self.cols.clone())
+        object.__setattr__(self, "rows", rows)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -170,14 +173,20 @@ class SameId(Mask):
 
 @dataclass(frozen=True, eq=False)
 class GivenMask(Mask):
-    """Pairs given as a boolean matrix (n, m), True where forbidden."""
+    """Pairs given as a boolean matrix (n, m), True where forbidden.
+
+    The matrix is not copied: one that was written to since is refused (`Overwritten`), make a mask of it anew.
+    """
 
     matrix: Tensor
+    _version: int | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
+        tensor("mask", self.matrix)
         ok = self.matrix.dim() == 2 and self.matrix.dtype == torch.bool
         got = f"{self.matrix.dtype} {tuple(self.matrix.shape)}"
         require(ok, f"mask must be a boolean matrix (True = forbidden), got {got}")
+        object.__setattr__(self, "_version", version(self.matrix))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -186,19 +195,16 @@ class GivenMask(Mask):
 
     def forbidden(self) -> Tensor:
         """The matrix."""
+        unchanged("mask", self.matrix, self._version)
         return self.matrix
 
     def block(self, rows: Index, cols: Index) -> Mask:
         """The mask of a sub-matrix."""
-        return GivenMask(self.matrix[rows][:, cols])
+        return GivenMask(self.forbidden()[rows][:, cols])
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
         """Entries of the matrix."""
-        return self.matrix[i, j]
-
-    def row_counts(self) -> Tensor:
-        """Counted anew: the matrix is the caller's, who may write to it."""
-        return self.matrix.sum(1)
+        return self.forbidden()[i, j]
 
 
 @dataclass(frozen=True, eq=False)

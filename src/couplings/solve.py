@@ -51,7 +51,7 @@ def couple(
         row_step: end on one more row half-step, so that rows are exact.
         tol: stop once the L1 error of the row marginal is at most this (looked at every ten sweeps). A
             `CouplingWarning` says so when `sweeps` did not reach it.
-        init: column potential to start from, shape (m,), a constant; zero when None.
+        init: column potential to start from, shape (m,), copied as a constant; zero when None.
         rule: `Entropic()` (default), `Quadratic()` or `Power(q)`.
         skip_empty: give rows and columns without an admissible pair zero mass and rescale the rest, instead of
             raising.
@@ -194,4 +194,4 @@ def _start(init: Tensor | None, like: Tensor, m: int) -> Tensor:
     checks.require(tuple(init.shape) == (m,), f"init must have shape ({m},), got {tuple(init.shape)}")
     sound = not checks.checks_enabled() or bool(init.isfinite().all())
     checks.require(sound, "init holds NaN or inf: pass finite potentials, or None to start from zero")
-    return init.detach().to(like)
+    return init.detach().to(like, copy=True)

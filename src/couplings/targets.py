@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -339,6 +339,7 @@ class Given(Spread):
 
     Args:
         matrix: mass of each pair, non-negative, shape (n, m); every row holds some. It is rescaled to total mass one.
+            It is not copied: one that was written to since is refused (`Overwritten`), make a target of it anew.
 
     Raises:
         InvalidInput: negative, NaN or infinite mass, or an empty row.
@@ -355,10 +356,12 @@ class Given(Spread):
     """
 
     matrix: Tensor
+    _version: int | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         checks.matrix("target", self.matrix)
         object.__setattr__(self, "matrix", at_least_single(self.matrix.detach()))
+        object.__setattr__(self, "_version", checks.version(self.matrix))
         if checks.checks_enabled():
             low, high = self.matrix.aminmax()
             sound = bool(low >= 0) and bool(high < torch.inf)
@@ -382,6 +385,11 @@ class Given(Spread):
     @cached_property
     def _sums(self) -> tuple[Tensor, Tensor]:
         return self.matrix.sum(1), self.matrix.sum(0)
+
+    def mass(self, rows: slice) -> Tensor:
+        """T_ij of some rows against all columns, (k, m)."""
+        checks.unchanged("target", self.matrix, self._version)
+        return super().mass(rows)
 
     def _panel(self, rows: slice) -> Tensor:
         return self.matrix[rows] / self._sums[0].sum()

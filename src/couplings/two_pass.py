@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
 from torch.utils.checkpoint import checkpoint
 
 from . import checks
@@ -79,13 +79,14 @@ class TwoPass:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the encoder returns for these arguments."""
         rows = _rows((args, kwargs))
-        places = _places(self.encoder, (args, kwargs))
+        watched = _watched(self.encoder)
         outputs = []
         for start in range(0, rows, self.micro_batch):
             part = slice(start, min(start + self.micro_batch, rows))
             replay = _Replay(self.encoder, self.generators)
-            encode = partial(_encode, self.encoder, *_each(itemgetter(part), (args, kwargs)))
-            output = checkpoint(encode, *places, use_reentrant=False, context_fn=replay.contexts)
+            inputs = [tensor[part] for tensor in _tensors((args, kwargs))]
+            encode = partial(_encode, self.encoder, (args, kwargs), len(inputs))
+            output = checkpoint(encode, *inputs, *watched, use_reentrant=False, context_fn=replay.contexts)
             _check_output(output, part.stop - part.start)
             self._warn_once(replay.seen, rows)
             outputs.append(output)
@@ -103,8 +104,10 @@ class TwoPass:
         )
 
 
-def _encode(encoder: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *places: Tensor) -> Any:
-    """The encoder's output; `places` only tell `checkpoint` whose random states to keep."""
+def _encode(encoder: Callable[..., Any], arguments: Any, count: int, *tensors: Tensor) -> Any:
+    """The encoder's output of the arguments, so many tensors put in; the others are for `checkpoint` to look at."""
+    given = iter(tensors[:count])
+    args, kwargs = _each(lambda _: next(given), arguments)
     return encoder(*args, **kwargs)
 
 
@@ -176,14 +179,13 @@ def _of_the_batch(norm: nn.Module) -> bool:
     return norm.training or norm.running_mean is None
 
 
-def _places(encoder: Callable[..., Any], arguments: Any) -> list[Tensor]:
-    """An empty tensor on each device whose random numbers the encoder may use."""
-    devices = {tensor.device for tensor in _tensors(arguments)}
+def _watched(encoder: Callable[..., Any]) -> list[Tensor]:
+    """What `checkpoint` looks at beside the inputs: parameters that may not change, devices of random numbers."""
     if isinstance(encoder, nn.Module):
-        devices |= {parameter.device for parameter in encoder.parameters()}
-    elif torch.accelerator.is_available() and (current := torch.accelerator.current_accelerator()) is not None:
-        devices.add(current)
-    return [torch.empty(0, device=device) for device in devices]
+        return [parameter for parameter in encoder.parameters() if not is_lazy(parameter)]
+    if torch.accelerator.is_available() and (current := torch.accelerator.current_accelerator()) is not None:
+        return [torch.empty(0, device=current)]
+    return []
 
 
 def _each(function: Callable[[Tensor], Tensor], value: Any) -> Any:

@@ -50,19 +50,18 @@ class Rows:
 
 def by_panels(fn: OfPanel, parts: Sequence[object], rows: Rows, *, summed: bool = False) -> Tensor:
     """fn of each panel of rows, concatenated, or summed up; the parts are what it differentiates."""
-    if rows.team.size == 1:
-        return _alone(fn, parts, rows, summed)
     visit = _Visit(fn, parts, rows, summed)
-    if visit.hides_gradient():
-        return _alone(fn, parts, rows, summed)
+    if rows.team.size == 1 or visit.hides_gradient():
+        return _alone(visit)
     return cast(Tensor, _Split.apply(visit, *visit.leaves))
 
 
-def _alone(fn: OfPanel, parts: Sequence[object], rows: Rows, summed: bool) -> Tensor:
-    again = partial(checkpoint, fn, use_reentrant=False, preserve_rng_state=False)
-    visit = again if torch.is_grad_enabled() else fn
-    found = [cast(Tensor, visit(part, *parts)) for part in slices(rows.count, rows.step)]
-    return torch.stack(found).sum(0) if summed else torch.cat(found)
+def _alone(visit: _Visit) -> Tensor:
+    """Each panel a checkpoint; torch looks whether the leaves, which it is given, were written to since."""
+    again = partial(checkpoint, visit.of, use_reentrant=False, preserve_rng_state=False)
+    make = again if torch.is_grad_enabled() else visit.of
+    found = [cast(Tensor, make(part, *visit.leaves)) for part in slices(visit.rows.count, visit.rows.step)]
+    return torch.stack(found).sum(0) if visit.summed else torch.cat(found)
 
 
 class _Visit:
@@ -79,12 +78,12 @@ class _Visit:
         """Whether the function differentiates what none of the parts is made of; the same on all processes."""
         if not torch.is_grad_enabled():
             return False
-        return self.of(slice(0, 1), [leaf.detach() for leaf in self.leaves]).requires_grad
+        return self.of(slice(0, 1), *(leaf.detach() for leaf in self.leaves)).requires_grad
 
     def panels(self) -> Sequence[slice]:
         return list(self.rows.team.panels(self.rows.count, self.rows.step))
 
-    def of(self, part: slice, leaves: Sequence[Tensor]) -> Tensor:
+    def of(self, part: slice, *leaves: Tensor) -> Tensor:
         """fn of a panel."""
         return self.fn(part, *(self._over(k, leaves) for k in range(len(self.parts))))
 
@@ -111,7 +110,7 @@ class _Split(torch.autograd.Function):
         ctx.visit = visit
         ctx.save_for_backward(*leaves)
         constants = [leaf.detach() for leaf in leaves]
-        return visit.whole([visit.of(part, constants) for part in visit.panels()])
+        return visit.whole([visit.of(part, *constants) for part in visit.panels()])
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
@@ -123,7 +122,7 @@ class _Split(torch.autograd.Function):
         totals = [torch.zeros_like(leaf) for leaf in moving]
         for part in visit.panels():
             with torch.enable_grad(), full_precision(cotangent.device):
-                found = visit.of(part, leaves)
+                found = visit.of(part, *leaves)
             weights = cotangent if visit.summed else cotangent[part]
             for total, grad in zip(totals, torch.autograd.grad(found, moving, weights, allow_unused=True), strict=True):
                 if grad is not None:
