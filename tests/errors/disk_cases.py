@@ -127,10 +127,10 @@ DISKS = (
     _case(
         "full at the last file of an export",
         f"export {RUN} --output there --no-onnx",
-        "there/config.json",
+        "there/README.md",
         _FULL,
         run("finished"),
-        full("config.json"),
+        full("README.md"),
         then=DONE,
     ),
     _case(

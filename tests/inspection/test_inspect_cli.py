@@ -63,6 +63,20 @@ def test_the_tables_agree_with_the_json() -> None:
     assert Path("out/duplicates.csv").read_text().splitlines()[1].startswith("4,9,300.0,row 4,row 9")
 
 
+def test_files_of_others_are_refused_and_its_own_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    _made()
+    assert _inspect("file.npz --output out --batch-size 16 --beside hcl") == 0
+    ours = sorted(path.name for path in Path("out").iterdir())
+    assert _inspect("file.npz --output out --batch-size 16 --beside hcl") == 0
+    for name in ours:
+        Path("mine").mkdir(exist_ok=True)
+        Path("mine", name).write_text("mine")
+        assert _inspect("file.npz --output mine") == 2
+        assert f"mine/{name} exists" in capsys.readouterr().err
+        assert Path("mine", name).read_text() == "mine"
+        Path("mine", name).unlink()
+
+
 def test_a_loss_with_its_parameters() -> None:
     _made()
     assert _inspect("file.npz --output out --loss hcl-ot:reg=0.3 --beside infonce:temperature=0.1 --batch-size 16") == 0

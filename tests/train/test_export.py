@@ -184,6 +184,22 @@ def test_a_failed_write_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "deep").exists()
 
 
+@pytest.mark.parametrize("written", range(4))
+def test_an_export_that_was_killed_is_gone_on_with(run: Run, tmp_path: Path, written: int) -> None:
+    """A kill leaves the files that have their names, in the order of writing, and a part of the next one."""
+    done = export(run, tmp_path / "whole", onnx=False)
+    in_order = sorted(done.folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    (tmp_path / "out").mkdir()
+    for path in in_order[:written]:
+        (tmp_path / "out" / path.name).write_bytes(path.read_bytes())
+    if written < len(in_order):
+        (tmp_path / "out" / f".{in_order[written].name}.0a1b2c3d.part").write_bytes(b"half")
+        assert names(export(run, tmp_path / "out", onnx=False).folder) == FILES
+        assert torch.equal(load_encoder(tmp_path / "out").mean, run.encoder.mean)
+    with pytest.raises(ConfigError, match="holds an export already"):
+        export(run, tmp_path / "out", onnx=False)
+
+
 def test_weights_are_not_fetched_again(run: Run, tmp_path: Path) -> None:
     config = run.config.encoder.model_copy(update={"name": "timm:resnet10t", "params": {"pretrained": True}})
     pretended = Run(

@@ -174,7 +174,7 @@ def test_an_unfinished_run_can_be_used(config: RunConfig, tiny_data: Dataset, tm
 def test_what_a_killed_process_left_half_written_goes(config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(config, tmp_path / "run", Stopper(3), tiny_data)
-    (tmp_path / "run" / ".checkpoint-000000004.safetensors.abc.part").write_bytes(b"half")
+    (tmp_path / "run" / ".checkpoint-000000004.safetensors.0a1b2c3d.part").write_bytes(b"half")
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')
     run = train(config, tmp_path / "run", dataset=tiny_data)
@@ -194,7 +194,7 @@ def test_a_kill_before_the_config_has_its_name_is_no_obstacle(
     config: RunConfig, tiny_data: Dataset, tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".config.json.abc.part").write_bytes(b"{")
+    (tmp_path / "run" / ".config.json.0a1b2c3d.part").write_bytes(b"{")
     assert train(config, tmp_path / "run", dataset=tiny_data).finished
     assert not list((tmp_path / "run").glob(".*"))
 

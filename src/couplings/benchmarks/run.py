@@ -18,8 +18,10 @@ from .suites import Suite
 from .tables import GROWTH, markdown
 from .work import Work
 
-__all__ = ["Chosen", "OnReport", "OnRow", "opened", "rows_in", "run", "write", "write_numbers"]
+__all__ = ["FILES", "Chosen", "OnReport", "OnRow", "opened", "rows_in", "run", "write", "write_numbers"]
 
+FILES = ("results.json", "results.md", "ratios.png", "growth.png")
+"""What a measurement writes; the first tells whose the others are."""
 Chosen = Sequence[tuple[Suite, Sequence[Work]]]
 OnRow = Callable[[Row], None]
 OnReport = Callable[[Report], object]

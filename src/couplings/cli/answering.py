@@ -9,17 +9,19 @@ from pathlib import Path
 
 from rich.table import Table
 
+from couplings import __version__
 from couplings.display import say, show
 from couplings.files import folder_for, write_bytes
 from couplings.report.style import drawn
 from couplings.theory.latent_classes.answer import Answer, Row, answer
 
 _PICTURES = ("grams", "over-k")
+_FILES = ("latent-classes.json", *(f"{name}.{kind}" for name in _PICTURES for kind in ("svg", "png")))
 
 
 def latent_classes_command(prior: Sequence[float], ks: Sequence[int], scale: float, output: Path) -> None:
     """Answer, show, write."""
-    with folder_for(output):
+    with folder_for(output, _FILES):
         found = answer(prior, ks, scale=scale)
     show(_table(found))
     for sentence in found.sentences:
@@ -52,8 +54,13 @@ def _merged(row: Row) -> str:
 
 
 def _write(found: Answer, folder: Path) -> list[Path]:
-    paths = [folder / "latent-classes.json"]
-    kept = {"prior": found.prior, "scale": found.scale, "rows": [asdict(row) for row in found.rows]}
+    paths = [folder / _FILES[0]]
+    kept = {
+        "couplings": __version__,
+        "prior": found.prior,
+        "scale": found.scale,
+        "rows": [asdict(row) for row in found.rows],
+    }
     write_bytes(paths[0], json.dumps({**kept, "sentences": found.sentences}, indent=1).encode())
     for name, picture in zip(_PICTURES, found.pictures, strict=True):
         for kind, data in zip(("svg", "png"), drawn(picture.draw, picture.size, picture.title), strict=True):

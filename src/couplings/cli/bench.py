@@ -13,10 +13,11 @@ from couplings import checks
 from couplings.benchmarks.measure import Plan
 from couplings.benchmarks.page import check_page, write_page
 from couplings.benchmarks.result import Report, Row, Section
-from couplings.benchmarks.run import Chosen, draw, opened, rows_in, run, write, write_numbers
+from couplings.benchmarks.run import FILES, Chosen, draw, opened, rows_in, run, write, write_numbers
 from couplings.benchmarks.suites import SUITES, chosen
 from couplings.benchmarks.tables import brief, sentence
 from couplings.display import bar, cell, duration, say, show, titled
+from couplings.files import refuse_foreign
 
 _FIGURES, _FEW = "bench-", 10
 """How the figures of a page begin; names that are listed in full."""
@@ -53,6 +54,7 @@ def bench_command(
     if docs is not None:
         check_page(docs, [suite.name for suite, _ in suites])
         opened(docs.parent)
+    refuse_foreign(output, FILES)
     folder = opened(output)
     report = _with_progress(suites, plan, quick, folder)
     if not report.sections:

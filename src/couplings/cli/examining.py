@@ -17,7 +17,7 @@ from couplings.files import folder_for
 from couplings.theory.catalogue import FAMILIES, selected
 from couplings.theory.claim import Check, Claim
 from couplings.theory.examination import Outcome, examine
-from couplings.theory.page import number, summary, write
+from couplings.theory.page import FILES, number, summary, write
 
 _FAILED = 1
 _QUESTION = "--prior 0.85 0.1 0.05 --k 1 2 4 8"
@@ -51,7 +51,7 @@ def theory_command(names: Sequence[str], output: Path, workers: int | None) -> i
         raise InvalidInput(f"workers: {workers} came; at least one process must do the work")
     start = time.perf_counter()
     claims = selected(names)
-    with folder_for(output):
+    with folder_for(output, FILES):
         outcomes = _examined(claims, workers)
     written = write(outcomes, output, shlex.join(["couplings", *sys.argv[1:]]))
     _close(outcomes, written, time.perf_counter() - start)

@@ -89,7 +89,8 @@ def inspect(source: Path, *, output: Path = Path("runs/inspect"), options: Inspe
 
     Args:
         source: FILE.npz or FILE.parquet of embeddings, the folder of a run, or a folder of images with --encoder.
-        output: Folder of the page, the numbers and the tables; files of an earlier inspection are replaced.
+        output: Folder of the page, the numbers and the tables; files of an earlier inspection are replaced, others
+            never.
         options: See there.
     """
     say(f"couplings {__version__}: inspecting {source}.")

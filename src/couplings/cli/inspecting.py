@@ -18,7 +18,7 @@ from couplings.files import folder_for, write_bytes
 from couplings.image_files import MOST_PIXELS
 from couplings.inspection import Inspection, Level, Plane, Settings, Subject, advice, inspect
 from couplings.inspection.arrays import Keys, read_arrays
-from couplings.inspection.files import DUPLICATES, PAIRS, ROWS, tables
+from couplings.inspection.files import DUPLICATES, NUMBERS, PAIRS, ROWS, tables
 from couplings.inspection.page import page
 from couplings.inspection.runs import Where, folder_subject, is_run, run_subject
 from couplings.losses import Loss
@@ -27,6 +27,8 @@ from couplings.train.errors import ConfigError
 from couplings.train.run import Run
 
 _PAGE = "inspection.html"
+_FILES = (NUMBERS, _PAGE, *(f"{name}.{kind}" for name in (PAIRS, DUPLICATES, ROWS) for kind in ("csv", "parquet")))
+"""All that may be written, the first of which tells whose the others are."""
 _USUAL, _BATCH = "infonce", 256
 _BESIDE = ("infonce", "hcl", "hcl-ot", "gca-ince", "cacr")
 _ATLAS = "embedding-atlas"
@@ -41,16 +43,16 @@ def inspect_command(source: Path, output: Path, options: InspectOptions) -> None
     _check_installed(options)
     run = Run.load(source) if is_run(source) else None
     losses, settings = _losses(options, run), _settings(options, run)
-    with folder_for(output):
+    with folder_for(output, _FILES):
         with _Stages() as stages:
             subject = _subject(source, run, options, stages)
             say(_described(subject))
             found = inspect(subject, losses, settings, stages.update)
         # All is computed before the first file is replaced.
-        files = {_PAGE: page(found), **tables(found)}
+        files = {**tables(found), _PAGE: page(found)}
     for name, data in files.items():
         write_bytes(output / name, data)
-    _close(found, [output / name for name in files], run)
+    _close(found, [output / _PAGE, *(output / name for name in files if name != _PAGE)], run)
     if options.atlas:
         _open_atlas(output, subject)
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from couplings.compare.variants import SUPERVISED, Objective, Variant
+from couplings.files import refuse_foreign
 from couplings.train.config import RunConfig, with_overrides
 from couplings.train.errors import ConfigError, did_you_mean
 from couplings.train.processes import cores
@@ -17,6 +18,8 @@ from couplings.train.processes import cores
 __all__ = ["Comparison", "Refused", "Trial", "first_seeds", "slug"]
 
 RUNS = "runs"
+_FILES = ("results.json", "comparison.md", "comparison.png", "curves.png", "coupling.png")
+"""Beside the runs; the first tells whose the others are."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def _check(folder: Path, seeds: Sequence[int], workers: int | None) -> None:
         raise ConfigError(f"workers: {workers} came; at least one is needed")
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output: {folder} is a file; name a folder")
+    refuse_foreign(folder, _FILES)
 
 
 def _reference(name: str | None, variants: Sequence[Variant]) -> Variant:

@@ -19,9 +19,11 @@ from couplings.theory.catalogue import FAMILIES, selected
 from couplings.theory.claim import Check, Standing
 from couplings.theory.examination import Outcome
 
-__all__ = ["FIGURES", "NUMBERS", "PAGE", "number", "summary", "write"]
+__all__ = ["FIGURES", "FILES", "NUMBERS", "PAGE", "number", "summary", "write"]
 
 PAGE, NUMBERS, FIGURES = "theory.html", "theory.json", "figures"
+FILES = (NUMBERS, PAGE)
+"""The first tells whose the others are."""
 
 _MEANINGS = {
     Standing.DERIVED: "follows from the definitions by the few lines that the documentation gives",
@@ -59,13 +61,13 @@ def write(outcomes: Sequence[Outcome], folder: Path, command: str) -> list[Path]
     """
     figures = folder / FIGURES
     figures.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / NUMBERS, json.dumps(_numbers(outcomes), indent=1, ensure_ascii=False).encode())
     _forget_others(figures, {outcome.claim.name for outcome in outcomes})
     for outcome in outcomes:
         if outcome.picture is not None:
             stem = _stem(outcome.claim.name)
             write_bytes(figures / f"{stem}.svg", outcome.picture.svg)
             write_bytes(figures / f"{stem}.png", outcome.picture.png)
-    write_bytes(folder / NUMBERS, json.dumps(_numbers(outcomes), indent=1, ensure_ascii=False).encode())
     write_bytes(folder / PAGE, _page(outcomes, command))
     return [folder / PAGE, folder / NUMBERS, figures]
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from couplings import __version__
+from couplings.files import half_written
 from couplings.train.checkpoint import load_weights, read_json, save_weights, write_bytes, write_json
 from couplings.train.config import EncoderConfig, ProjectorConfig
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, head
@@ -58,7 +59,7 @@ def export(
 
     Args:
         run: a trained run.
-        folder: of the export, new or empty.
+        folder: of the export, new or empty, or of an export that was killed.
         with_projector: the projector too; the ONNX file then gives features and projections.
         onnx: write the ONNX file, which needs the extra ``export``.
         overwrite: replace an export that lies in ``folder``.
@@ -199,27 +200,33 @@ def check_target(folder: Path, overwrite: bool) -> None:
     Raises:
         ConfigError: it holds something else than an export, or an export and not ``overwrite``.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and all(map(half_written, folder.iterdir()))):
         return
     if not is_export(folder):
         raise ConfigError(f"folder: {folder} exists and is no export; name another folder")
-    if not overwrite:
+    if not overwrite and _is_whole(folder):
         raise ConfigError(
             f"folder: {folder} holds an export already; name another folder, or replace it with --overwrite"
             " (overwrite=True in Python)"
         )
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether nothing is missing of an export: one that was killed is gone on with."""
+    wanted = [WEIGHTS, README, *([ONNX] if read_json(folder / CONFIG).get("onnx") else [])]
+    return all((folder / name).is_file() for name in wanted)
+
+
 def _write(folder: Path, parts: nn.Module, step: int, graph: Graph | None, config: dict[str, Any], text: str) -> None:
-    """Write the files, the config last; on failure none is left."""
+    """Write the files, the config first, which tells whose the others are; on failure none is left."""
     made = make_folders(folder)
     try:
         _unlink(folder)
+        write_json(folder / CONFIG, config)
         save_weights(folder / WEIGHTS, {"": parts}, step)
         if graph is not None and graph.failure is None:
             write_bytes(folder / ONNX, graph.data)
         write_bytes(folder / README, text.encode())
-        write_json(folder / CONFIG, config)
     except BaseException:
         _unlink(folder)
         remove_empty(made)
@@ -227,5 +234,6 @@ def _write(folder: Path, parts: nn.Module, step: int, graph: Graph | None, confi
 
 
 def _unlink(folder: Path) -> None:
-    for name in (CONFIG, WEIGHTS, ONNX, README):
+    # The config last: without it nobody knows whose the others are.
+    for name in (WEIGHTS, ONNX, README, CONFIG):
         (folder / name).unlink(missing_ok=True)
