@@ -75,7 +75,7 @@ def _kill(process: BaseProcess) -> bool:
 def _everything_is_whole(folder: Path) -> None:
     """What bears a name is whole, even right after a kill; half of a file is hidden."""
     said: list[str] = []
-    newest_checkpoint(folder, said.append)
+    newest_checkpoint(folder, SETTINGS["steps"], said.append)
     assert not said
     for path in folder.glob("*.json*") if folder.is_dir() else ():
         assert path.name == METRICS or path.read_text().endswith("}\n")

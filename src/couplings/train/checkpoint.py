@@ -1,30 +1,33 @@
 """Files of a run: weights and checkpoints as safetensors, the rest as JSON, written whole or not at all.
 
-A checkpoint carries a checksum of all it holds. The last two are kept: what happens to the newer one, the older is
-whole.
+A checkpoint, and a file of weights, carries one checksum of all that is read back from it. The last two checkpoints are
+kept: what happens to the newer one, the older is whole.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from couplings.files import named, write_bytes
 from couplings.train.errors import DataError
+from couplings.train.sealed import SEAL, data_checksum, read_facts, read_tensors, write_sealed
 
 __all__ = [
     "Checkpoint",
     "append_line",
     "checkpoints",
     "fill",
+    "first_not_finite",
     "load_weights",
     "newest_checkpoint",
     "read_json",
@@ -38,6 +41,8 @@ __all__ = [
 ]
 
 _PATTERN, _KEPT = "checkpoint-*.safetensors", 2
+_NO_CHECKPOINT = "no whole checkpoint"
+_REMEDY = "restore it, or make it anew with --overwrite"
 _LONGEST = 240
 """Characters of torch's words in a message of ours."""
 
@@ -78,13 +83,8 @@ def read_json(path: Path) -> Any:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint, then remove all but the last two."""
-    from safetensors.torch import save
-
-    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
-    about = json.dumps(checkpoint.about)
-    facts = {"step": str(checkpoint.step), "about": about, "checksum": _checksum(tensors, about)}
     path = folder / f"checkpoint-{checkpoint.step:09d}.safetensors"
-    write_bytes(path, save(tensors, metadata=facts))
+    write_sealed(path, checkpoint.tensors, {"step": str(checkpoint.step), "about": json.dumps(checkpoint.about)})
     for old in checkpoints(folder)[_KEPT:]:
         old.unlink(missing_ok=True)
     return path
@@ -101,51 +101,54 @@ def remove_checkpoints(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def newest_checkpoint(folder: Path, say: Callable[[str], None] = lambda _: None) -> Checkpoint | None:
-    """The newest checkpoint that is whole; None if there is none. ``say`` is told of those that are not."""
+def newest_checkpoint(folder: Path, steps: int, say: Callable[[str], None] = lambda _: None) -> Checkpoint | None:
+    """The newest checkpoint that is whole; None if there is none. ``say`` is told of those that are not.
+
+    Args:
+        folder: of the run.
+        steps: of the whole training: no checkpoint is of a later one.
+        say: takes a line for the user.
+    """
     found = checkpoints(folder)
     for path in found:
         try:
-            return _read_checkpoint(path)
+            return _read_checkpoint(path, steps)
         except DataError as error:
             say(f"{error}; {'it begins anew' if path == found[-1] else 'the one before it is used'}.")
     return None
 
 
-def _read_checkpoint(path: Path) -> Checkpoint:
-    tensors, facts = _read(path, "no whole checkpoint")
-    if facts.get("checksum") != _checksum(tensors, facts.get("about", "")):
-        raise DataError(f"{path}: no whole checkpoint (its checksum differs)")
-    return Checkpoint(int(facts["step"]), tensors, json.loads(facts["about"]))
+def _read_checkpoint(path: Path, steps: int) -> Checkpoint:
+    tensors, facts = read_tensors(path, _NO_CHECKPOINT)
+    # Those without a seal, whose checksum leaves out the step and the types, are read for one release more.
+    if SEAL not in facts and facts.get("checksum") != _older_checksum(tensors, facts.get("about", "")):
+        raise DataError(f"{path}: {_NO_CHECKPOINT} (its checksum differs)")
+    step, named_step = _step_of(path, facts), path.stem.rpartition("-")[2]
+    if step > steps or f"{step:09d}" != named_step:
+        raise DataError(
+            f"{path}: {_NO_CHECKPOINT} (it is of step {step}; the name says {named_step}, of {steps} steps)"
+        )
+    return Checkpoint(step, tensors, json.loads(facts["about"]))
 
 
-def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
+def _older_checksum(tensors: Mapping[str, Tensor], about: str) -> str:
     found = zlib.crc32(about.encode())
     for name in sorted(tensors):
-        found = zlib.crc32(name.encode(), found)
-        # Bytes of any dtype, numpy's and torch's own alike; an empty tensor has no view of another dtype.
-        flat = tensors[name].reshape(-1)
-        found = zlib.crc32(flat.view(torch.uint8).numpy().data if len(flat) else b"", found)
+        found = data_checksum(tensors[name], zlib.crc32(name.encode(), found))
     return f"{found:08x}"
 
 
-def _read(path: Path, what: str, remedy: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path}: {what} ({error}){remedy}") from None
+def _step_of(path: Path, facts: Mapping[str, str]) -> int:
+    step = facts.get("step", "0")
+    if not re.fullmatch("[0-9]{1,18}", step):
+        raise DataError(f"{path}: damaged (its step is {shorten(repr(step), _LONGEST)}, and no number)")
+    return int(step)
 
 
 def save_weights(path: Path, parts: Mapping[str, nn.Module], step: int) -> None:
     """All parameters and buffers of some modules, each under its prefix, and the step they belong to."""
-    from safetensors.torch import save
-
     state = {f"{prefix}{name}": value for prefix, part in parts.items() for name, value in part.state_dict().items()}
-    whole = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    write_bytes(path, save(whole, metadata={"step": str(step)}))
+    write_sealed(path, state, {"step": str(step)})
 
 
 def saved_step(path: Path) -> int:
@@ -154,24 +157,26 @@ def saved_step(path: Path) -> int:
     Raises:
         DataError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), "pt") as file:
-            return int((file.metadata() or {}).get("step", 0))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error})") from None
+    return _step_of(path, read_facts(path))
 
 
 def load_weights(path: Path, parts: Mapping[str, nn.Module]) -> int:
     """Fill modules from a file of :func:`save_weights`; returns its step.
 
+    An older file, or one of another program, has no checksum, and is taken as it is.
+
     Raises:
-        DataError: the file is missing, damaged, or of another model.
+        DataError: the file is missing, damaged, or of another model, or holds weights that are no numbers.
     """
-    state, facts = _read(path, "no whole file of weights", "; restore it, or make it anew with --overwrite")
+    try:
+        state, facts = read_tensors(path, "no whole file of weights")
+        if SEAL not in facts and set(facts) - {"step", "format"}:
+            raise DataError(f"{path}: no whole file of weights (its checksum is missing)")
+        step = _step_of(path, facts)
+    except DataError as error:
+        raise DataError(f"{error}; {_REMEDY}") from None
     fill(path, parts, state)
-    return int(facts.get("step", 0))
+    return step
 
 
 def fill(path: Path, parts: Mapping[str, nn.Module], state: Mapping[str, Tensor]) -> None:
@@ -182,7 +187,17 @@ def fill(path: Path, parts: Mapping[str, nn.Module], state: Mapping[str, Tensor]
             part.load_state_dict(mine)
         except RuntimeError as error:
             reason = f"no weights of this encoder ({_first_flaw(error)})"
-            raise DataError(f"{path}: {reason}; restore it, or make it anew with --overwrite") from None
+            raise DataError(f"{path}: {reason}; {_REMEDY}") from None
+        broken = first_not_finite(part)
+        if broken is not None:
+            raise DataError(f"{path}: {prefix}{broken} holds NaN or infinity; {_REMEDY}")
+
+
+def first_not_finite(part: nn.Module) -> str | None:
+    """The name of the first parameter with NaN or infinity, or buffer with NaN (some hold infinities as masks)."""
+    bad = ((name, ~value.isfinite()) for name, value in part.named_parameters())
+    worse = ((name, value.isnan()) for name, value in part.named_buffers())
+    return next((name for name, found in chain(bad, worse) if bool(found.any())), None)
 
 
 def _first_flaw(error: RuntimeError) -> str:

@@ -16,6 +16,7 @@ from couplings.rank import first_process
 from couplings.train.checkpoint import (
     Checkpoint,
     append_line,
+    first_not_finite,
     newest_checkpoint,
     remove_checkpoints,
     save_checkpoint,
@@ -34,7 +35,7 @@ from couplings.train.records import Observer, Plan, Silent, StepRecord
 from couplings.train.run import Run, build_model, describe_run, weight_parts
 from couplings.train.sources import load
 from couplings.train.state import State
-from couplings.train.trainer import Trainer, prepare
+from couplings.train.trainer import Trainer, diverged, prepare
 
 __all__ = ["train"]
 
@@ -126,16 +127,20 @@ class _Training:
                 if trainer.whole:
                     self._save()
                 raise Interrupted(self.folder, trainer.done) from None
+        network = trainer.learner.model.module
+        broken = first_not_finite(network)
+        if broken is not None:
+            raise diverged(trainer.done, f"{broken} holds NaN or infinity")
         if trainer.fabric.is_global_zero:
             # In this order: with its weights the run is finished, whatever else is left.
-            parts = weight_parts(trainer.learner.model.module, trainer.learner.loss)
+            parts = weight_parts(network, trainer.learner.loss)
             save_weights(self.folder / WEIGHTS, parts, trainer.done)
             remove_checkpoints(self.folder)
         trainer.fabric.barrier()
 
     def _continue(self) -> None:
         trainer = self.trainer
-        found = newest_checkpoint(self.folder, self.observer.on_message)
+        found = newest_checkpoint(self.folder, trainer.config.steps, self.observer.on_message)
         self._same_everywhere(0 if found is None else found.step)
         if found is not None:
             trainer.restore(State(found.tensors, found.about), found.step)

@@ -70,7 +70,7 @@ class Run:
         except ConfigError as error:
             raise ConfigError(f"{place / CONFIG}: {error}") from None
         model, loss = build_model(_without_fetching(config), shape), config.loss.build()
-        step = _load(place, model, loss)
+        step = _load(place, model, loss, config.steps)
         return cls(place, config, model.eval(), loss, step, shape)
 
     @property
@@ -139,11 +139,11 @@ def _without_fetching(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"encoder": config.encoder.model_copy(update={"params": params})})
 
 
-def _load(folder: Path, model: Model, loss: Loss) -> int:
+def _load(folder: Path, model: Model, loss: Loss, steps: int) -> int:
     weights = folder / WEIGHTS
     if weights.is_file():
         return load_weights(weights, weight_parts(model, loss))
-    checkpoint = newest_checkpoint(folder)
+    checkpoint = newest_checkpoint(folder, steps)
     if checkpoint is None:
         raise DataError(
             f"{weights} is missing, and there is no whole checkpoint; the command that began the run goes on with it"

@@ -32,7 +32,7 @@ from couplings.train.views import Views
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Trainer", "prepare"]
+__all__ = ["Trainer", "diverged", "prepare"]
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Trainer:
         except InvalidInput as error:
             if self.done == 0:
                 raise
-            raise _diverged(self.done + 1, str(error)) from None
+            raise diverged(self.done + 1, str(error)) from None
 
     def step(self, lr: float) -> Outcome:
         """One update."""
@@ -170,7 +170,7 @@ class Trainer:
 def _finite(value: Tensor, step: int) -> float:
     number = value.item()
     if not math.isfinite(number):
-        raise _diverged(step, f"the loss is {number}")
+        raise diverged(step, f"the loss is {number}")
     return number
 
 
@@ -181,7 +181,8 @@ def _lonely(step: int) -> ConfigError:
     )
 
 
-def _diverged(step: int, reason: str) -> ConfigError:
+def diverged(step: int, reason: str) -> ConfigError:
+    """What a training ends in whose numbers are none any more."""
     return ConfigError(f"training diverged at step {step} ({reason}); lower optimiser.lr")
 
 
