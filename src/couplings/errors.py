@@ -6,6 +6,8 @@ import difflib
 import sys
 import warnings
 from collections.abc import Iterable
+from reprlib import Repr
+from typing import Any
 
 
 class UserError(ValueError):
@@ -51,3 +53,32 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean '{near[0]}'?"
     return f"known: {', '.join(names)}" if names else "it takes none"
+
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 4, 8, 8, 8
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 100
+_LONGEST = 500
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a message: its ``repr``, or the beginning and the end of a long one.
+
+    >>> shown([0.1, "x"]), shown("x" * 1000) == "'" + 47 * "x" + "..." + 48 * "x" + "'"
+    ("[0.1, 'x']", True)
+    """
+    try:
+        return _SHORT.repr(value)
+    except ValueError:
+        # Python writes no whole number of more than 4,300 digits.
+        return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+
+
+def brief(message: str, longest: int = _LONGEST) -> str:
+    """A message without its middle, where it is long.
+
+    >>> brief("a" * 40, 13)
+    'aaaa ... aaaa'
+    """
+    half = (longest - 5) // 2
+    return message if len(message) <= longest else f"{message[:half]} ... {message[-half:]}"

@@ -89,6 +89,7 @@ def test_no_flipped_bit_of_a_checkpoint_changes_what_is_read(tmp_path: Path) -> 
         (b'"step":"12"', b'"step":"1e"'),
         (b'"step":"12"', b'"stop":"12"'),
         (b'"I64"', b'"F64"'),
+        (b"[0,2]", b"[0,3]"),
         (b'"left"', b'"reft"'),
         (b'"seal"', b'"sea1"'),
     ],

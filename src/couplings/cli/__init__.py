@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
-_USAGE, _STOPPED = 2, 130
+_USAGE, _STOPPED, _LONGEST = 2, 130, 1500
 _MEASURING = "bench"
 """The command that runs as a process of the library's users does: under OpenMP's own policy of waiting."""
 
@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if any("\0" in word for word in words):
+        return _fail("a NUL byte came in a word, which no path or setting holds; leave it out")
     try:
         return _run(words)
     except ModuleNotFoundError as error:
@@ -120,9 +122,10 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str) -> int:
+    from couplings.errors import brief
     from couplings.words import visible
 
-    print(f"couplings: error: {visible(message)}", file=sys.stderr)
+    print(f"couplings: error: {visible(brief(message, _LONGEST))}", file=sys.stderr)
     return _USAGE
 
 

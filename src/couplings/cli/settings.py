@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from couplings.train.config.values import parsed
 from couplings.train.errors import ConfigError
 
 __all__ = ["Setting", "again", "given", "merged", "of_flag", "of_word"]
@@ -41,7 +42,7 @@ def of_word(word: str) -> Setting:
         raise ConfigError(f"--set: '{word}' came; write key=value, as in --set loss.temperature=0.2")
     if _full(key) == "data.name":
         raise ConfigError(f"--set {word}: the data set has an option and a recipe of its own; write --data {value}")
-    return Setting(f"--set {shlex.quote(word)}", key, _value(value))
+    return Setting(f"--set {shlex.quote(word)}", key, parsed(value))
 
 
 def given(flags: Iterable[tuple[str, str, Any]], words: Sequence[str] | None) -> list[Setting]:
@@ -51,24 +52,6 @@ def given(flags: Iterable[tuple[str, str, Any]], words: Sequence[str] | None) ->
         ConfigError: a ``--set`` that is no setting.
     """
     return [of_flag(*flag) for flag in flags if flag[-1] is not None] + [of_word(word) for word in words or ()]
-
-
-def _value(text: str) -> Any:
-    import yaml
-
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    # YAML 1.1 takes 1e-3 for a word.
-    return _number(value) if isinstance(value, str) else value
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _full(key: str) -> str:

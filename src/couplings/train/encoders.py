@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from couplings.train.errors import ConfigError, did_you_mean
+from couplings.train.errors import ConfigError, did_you_mean, shown
 
 __all__ = ["ENCODERS", "TIMM", "Embedded", "Encoder", "ImageShape", "Model", "build_encoder", "head"]
 
 TIMM = "timm:"
+_WIDEST = 2**16
 
 
 class ImageShape(NamedTuple):
@@ -92,8 +93,8 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Mo
 
 
 def _check_width(width: int) -> None:
-    if not isinstance(width, int) or width < 1:
-        raise ConfigError(f"encoder.width: must be a whole number of at least 1, got {width!r}")
+    if not isinstance(width, int) or not 1 <= width <= _WIDEST:
+        raise ConfigError(f"encoder.width: must be a whole number of at least 1, at most {_WIDEST}, got {shown(width)}")
 
 
 class _GlobalAverage(nn.Module):

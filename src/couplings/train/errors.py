@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from couplings.errors import UserError, did_you_mean
+from couplings.errors import UserError, brief, did_you_mean, shown
 
-__all__ = ["ConfigError", "DataError", "Interrupted", "did_you_mean", "one_of"]
+__all__ = ["ConfigError", "DataError", "Interrupted", "brief", "did_you_mean", "one_of", "shown"]
 
 
 class ConfigError(UserError):

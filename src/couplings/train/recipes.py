@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from couplings.train.config import RunConfig, with_overrides
-from couplings.train.errors import ConfigError
+from couplings.train.config.values import read_yaml
+from couplings.train.errors import ConfigError, brief, shown
+from couplings.train.texts import read_text
 
 __all__ = ["Recipe", "read_recipe"]
 
 _ABOUT = "about"
 _OPEN = ("params", "target")
 """Groups whose keys are no settings of ours, but of a class of theirs."""
-_EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
-"""YAML 1.1 takes 1e-3 for a word."""
+_LARGEST = 2**18
+"""Bytes of a recipe; those of recipes/ have 2,000."""
 
 
 class Recipe(NamedTuple):
@@ -49,7 +50,7 @@ def read_recipe(path: Path | str) -> Recipe:
     about = values.pop(_ABOUT, "")
     try:
         if not isinstance(about, str):
-            raise ConfigError(f"about: text is wanted, got {about!r}")
+            raise ConfigError(f"about: text is wanted, got {shown(about)}")
         return Recipe(" ".join(about.split()), with_overrides(RunConfig(), _dotted(values)))
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
@@ -59,35 +60,18 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.load(path.read_text(), Loader=_loader())
+        values = read_yaml(read_text(path, _LARGEST))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: no recipe can be read there ({reason})") from None
     except yaml.MarkedYAMLError as error:
         line = 1 if error.problem_mark is None else error.problem_mark.line + 1
-        raise ConfigError(f"{path}: line {line} is no YAML ({error.problem}); correct it") from None
+        raise ConfigError(f"{path}: line {line} is no YAML ({brief(str(error.problem))}); correct it") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: no YAML ({' '.join(str(error).split())})") from None
+        raise ConfigError(f"{path}: no YAML ({brief(' '.join(str(error).split()))})") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(f"{path}: a recipe is a mapping of settings, such as 'steps: 100'")
     return values
-
-
-def _loader() -> type[Any]:
-    """Plain YAML in which 1e-3 is a number, and no key comes twice."""
-    import yaml
-
-    class Strict(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            seen = []
-            for key, _ in node.value:
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' comes twice", key.start_mark)
-                seen.append(key.value)
-            return super().construct_mapping(node, deep)
-
-    Strict.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
-    return Strict
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

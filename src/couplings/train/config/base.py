@@ -4,16 +4,48 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, ValidationError
 
-from couplings.train.errors import ConfigError, did_you_mean
+from couplings.train.errors import ConfigError, brief, did_you_mean, shown
 
-__all__ = ["Fraction", "PerView", "Range", "Ratios", "Seed", "Settings", "Share", "refuse_unknown"]
+__all__ = [
+    "Count",
+    "Fraction",
+    "PerView",
+    "Pixels",
+    "Place",
+    "Range",
+    "Ratios",
+    "Seed",
+    "Settings",
+    "Share",
+    "Steps",
+    "Width",
+    "refuse_unknown",
+]
 
 # The largest that every generator takes.
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Steps = Annotated[int, Field(gt=0, le=10**9)]
+"""More than any run has; what is larger is a slip, told at once instead of by memory that runs out."""
+Count = Annotated[int, Field(gt=0, le=10**9)]
+"""Of images, labels or neighbours."""
+Width = Annotated[int, Field(gt=0, le=2**20)]
+"""Outputs of a layer."""
+Pixels = Annotated[int, Field(gt=0, le=2**14)]
+"""Height and width of an image."""
+
+
+def _writable(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no path holds a NUL byte")
+    return path
+
+
+Place = Annotated[Path, AfterValidator(_writable)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -49,7 +81,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(_explain(type(self), error)) from None
+            raise ConfigError(brief(_explain(type(self), error))) from None
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:
@@ -63,7 +95,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
         # A nested model has already named its own key.
         joint = "." if re.match(r"[\w.]+: ", inner) else ": "
         return f"{place}{joint}{inner}" if place else inner
-    return f"{place}: {first['msg']}, got {first['input']!r}"
+    return f"{place}: {first['msg']}, got {shown(first['input'])}"
 
 
 def refuse_unknown(known: Collection[str], given: Iterable[str]) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, model_validator
 from typing_extensions import Self
 
-from couplings.train.config.base import Fraction, PerView, Range, Ratios, Settings
+from couplings.train.config.base import Count, Fraction, PerView, Pixels, Place, Range, Ratios, Settings
 from couplings.train.errors import one_of
 
 __all__ = ["DATA_NAMES", "DataConfig", "LocalViewsConfig", "PairsConfig", "ViewsConfig"]
 
 FETCHED = ("fashion-mnist", "cifar10", "cifar100", "stl10", "svhn")
+_MOST_VIEWS = 256
 OWN_FILES = ("images", "npz")
 # "arrays" stands for images handed over in Python: they cannot be loaded again from the config alone.
 DATA_NAMES = ("digits", *FETCHED, *OWN_FILES, "arrays")
@@ -39,10 +39,10 @@ class DataConfig(Settings):
     """
 
     name: Annotated[str, AfterValidator(partial(one_of, known=DATA_NAMES))] = "digits"
-    folder: Path | None = None
+    folder: Place | None = None
     download: bool = False
-    size: PositiveInt | None = None
-    limit: PositiveInt | None = None
+    size: Pixels | None = None
+    limit: Count | None = None
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     imbalance: Literal["linear", "exponential"] | None = None
     domains: bool = False
@@ -82,9 +82,9 @@ class LocalViewsConfig(Settings):
         size: their height and width in pixels.
     """
 
-    count: PositiveInt = 6
+    count: Annotated[int, Field(gt=0, le=_MOST_VIEWS)] = 6
     crop: Range = (0.05, 0.4)
-    size: PositiveInt
+    size: Pixels
 
 
 class ViewsConfig(Settings):
@@ -114,7 +114,7 @@ class ViewsConfig(Settings):
         local: small crops as further views; None for none.
     """
 
-    count: Annotated[int, Field(ge=2)] = 2
+    count: Annotated[int, Field(ge=2, le=_MOST_VIEWS)] = 2
     crop: Range = (0.6, 1.0)
     aspect: Ratios = (3 / 4, 4 / 3)
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -167,11 +167,11 @@ class PairsConfig(Settings):
 
     positives: Literal["views", "class"] = "views"
     wrong: Fraction = 0.0
-    negatives: PositiveInt | None = None
-    pool: PositiveInt | None = None
+    negatives: Count | None = None
+    pool: Count | None = None
     labels: bool = False
     domains: bool = False
-    exclude: Path | None = None
+    exclude: Place | None = None
 
     @model_validator(mode="after")
     def _no_ignored_key(self) -> Self:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from couplings.train.config.base import Fraction, Settings, refuse_unknown
+from couplings.train.config.base import Fraction, Settings, Width, refuse_unknown
 from couplings.train.encoders import ENCODERS, TIMM
-from couplings.train.errors import did_you_mean
+from couplings.train.errors import did_you_mean, shown
 
 if TYPE_CHECKING:
     from couplings.losses import Loss
@@ -46,8 +46,8 @@ class ProjectorConfig(Settings):
         batch_norm: normalise the hidden layer over the batch; without it that layer has a bias.
     """
 
-    hidden: PositiveInt | None = 256
-    dim: PositiveInt = 64
+    hidden: Width | None = 256
+    dim: Width = 64
     batch_norm: bool = True
 
     @model_validator(mode="after")
@@ -60,7 +60,7 @@ class ProjectorConfig(Settings):
 class PredictorConfig(Settings):
     """BYOL's predictor on top of the projector: the other views are constants then (stop-gradient)."""
 
-    hidden: PositiveInt | None = 256
+    hidden: Width | None = 256
 
 
 class MomentumConfig(Settings):
@@ -74,7 +74,10 @@ class MomentumConfig(Settings):
 
     decay: Fraction = 0.99
     rise: bool = False
-    queue: NonNegativeInt = 0
+    queue: Annotated[int, Field(ge=0, le=2**24)] = 0
+
+
+_LARGEST = 10**6
 
 
 class LossConfig(Settings):
@@ -98,6 +101,9 @@ class LossConfig(Settings):
         if self.name not in LOSSES:
             raise ValueError(f"name: unknown name '{self.name}'; {did_you_mean(self.name, LOSSES)}")
         refuse_unknown(parameters_of(LOSSES[self.name]), self.params)
+        for key, value in self.params.items():
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise ValueError(f"{key}: {shown(value)} came; no parameter of a loss is larger than {_LARGEST}")
         return LOSSES[self.name](**{key: _object(key, value) for key, value in self.params.items()})
 
 

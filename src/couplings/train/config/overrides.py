@@ -7,7 +7,7 @@ from typing import Any
 
 from couplings.train.config.base import Settings
 from couplings.train.config.run import RunConfig
-from couplings.train.errors import ConfigError
+from couplings.train.errors import ConfigError, shown
 
 __all__ = ["differences", "with_overrides"]
 
@@ -40,7 +40,7 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
     if isinstance(inner, dict) and (rest or isinstance(value, str)):
         _assign_inside(inner, rest or "name", value)
     elif isinstance(inner, dict) and not isinstance(value, dict) and value is not None:
-        raise ConfigError(f"{key}: {value!r} came for a group of settings; {_group_hint(key, inner, value)}")
+        raise ConfigError(f"{key}: {shown(value)} came for a group of settings; {_group_hint(key, inner, value)}")
     else:
         values[section] = {rest: value} if rest else value
 

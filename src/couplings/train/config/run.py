@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from typing_extensions import Self
 
-from couplings.train.config.base import Fraction, Seed, Settings
+from couplings.train.config.base import Count, Fraction, Seed, Settings, Steps
 from couplings.train.config.images import DataConfig, PairsConfig, ViewsConfig
 from couplings.train.config.model import EncoderConfig, LossConfig, MomentumConfig, PredictorConfig, ProjectorConfig
 
@@ -35,7 +35,7 @@ class OptimiserConfig(Settings):
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     nesterov: bool = False
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    warmup_steps: NonNegativeInt = 20
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 20
     milestones: tuple[Fraction, ...] = ()
     factor: Annotated[float, Field(gt=0, lt=1)] | None = None
 
@@ -69,10 +69,10 @@ class EvaluationConfig(Settings):
         draws: how many times these labels are drawn; the mean is reported.
     """
 
-    neighbours: PositiveInt = 20
-    probe_limit: PositiveInt = 10_000
-    few_labels: PositiveInt = 10
-    draws: PositiveInt = 5
+    neighbours: Count = 20
+    probe_limit: Count = 10_000
+    few_labels: Count = 10
+    draws: Annotated[int, Field(gt=0, le=1000)] = 5
 
 
 class RunConfig(Settings):
@@ -98,14 +98,14 @@ class RunConfig(Settings):
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = OptimiserConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    micro_batch: PositiveInt | None = None
-    steps: PositiveInt = 250
+    batch_size: Count = 128
+    micro_batch: Count | None = None
+    steps: Steps = 250
     precision: Precision = "32-true"
     seed: Seed = 0
-    log_every: PositiveInt = 10
-    diagnose_every: PositiveInt = 50
-    checkpoint_every: PositiveInt = 100
+    log_every: Steps = 10
+    diagnose_every: Steps = 50
+    checkpoint_every: Steps = 100
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
