@@ -46,7 +46,7 @@ class DataConfig(Settings):
     test_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     imbalance: Literal["linear", "exponential"] | None = None
     domains: bool = False
-    max_pixels: PositiveInt | None = None
+    max_pixels: Count | None = None
 
     @model_validator(mode="after")
     def _no_ignored_key(self) -> Self:
