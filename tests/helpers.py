@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,10 +130,19 @@ def held(loss: Loss, views: Sequence[Tensor], **sides: Any) -> Callable[..., Ten
     return value
 
 
+def with_shift(loss: Any, views: Sequence[Tensor], **sides: Any) -> Loss:
+    """The same loss; where it subtracts a shift that depends on the batch, that of these views, as a number."""
+    if getattr(loss, "shift", 0.0) is None:
+        loss, batch = copy.copy(loss), loss.batch(*views, **sides)
+        loss.shift = loss._standing(loss._matches(batch, loss.couplings(batch))).item()
+    return loss
+
+
 def differentiated(name: str, loss: Loss, views: Sequence[Tensor], **sides: Any) -> Callable[..., Tensor]:
-    """The function whose derivative the gradient of the loss is: constant plans held still."""
+    """The function whose derivative the gradient of the loss is: constant plans and shifts held still."""
     if CASES[name].constant:
         return held(loss, views, **sides)
+    loss = with_shift(loss, views, **sides)
     return lambda *inputs, **moved: loss(*inputs, **{**sides, **moved})
 
 

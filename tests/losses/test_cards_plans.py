@@ -148,7 +148,7 @@ def test_TD4_rince_is_linear_in_the_kernel_at_one() -> None:
     z = torch.cat(views)
     kernel = torch.exp(z @ z.T / TAU).fill_diagonal_(0.0)
     positive = kernel[torch.arange(16), other_view(16)]
-    near(RINCE(TAU, q=1.0, lam=lam)(*views), (lam * kernel.sum(1) - positive).mean(), within=1e-12)
+    near(RINCE(TAU, q=1.0, lam=lam, shift=0.0)(*views), (lam * kernel.sum(1) - positive).mean(), within=1e-12)
 
 
 def test_TD4_so_does_gca_rince() -> None:
@@ -164,7 +164,11 @@ def test_TD4_gca_rince_is_linear_in_its_scaled_kernel_at_one() -> None:
     plan = GCARINCE(TAU, q=1.0, lam=lam, sweeps=5).coupling(*views)["plan"]
     kernel = (torch.exp(z @ z.T / TAU) * plan.g.exp()).fill_diagonal_(0.0)
     positive = kernel[torch.arange(16), other_view(16)]
-    near(GCARINCE(TAU, q=1.0, lam=lam, sweeps=5)(*views), (lam * kernel.sum(1) - positive).mean(), within=1e-12)
+    near(
+        GCARINCE(TAU, q=1.0, lam=lam, sweeps=5, shift=0.0)(*views),
+        (lam * kernel.sum(1) - positive).mean(),
+        within=1e-12,
+    )
     near(GCARINCE(TAU, q=0.6, sweeps=0)(*views), RINCE(TAU, q=0.6)(*views), within=1e-12)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from couplings import CLIP, Domains, Guide, InfoNCE, InvalidInput, LogDistance, PairLoss, Power
-from helpers import CASES, F64, differentiated, gradients, held, unit_views
+from helpers import CASES, F64, differentiated, gradients, held, unit_views, with_shift
 
 every_loss = pytest.mark.parametrize("name", CASES)
 any_views = pytest.mark.parametrize("count", [2, 5], ids=["2 views", "5 views"])
@@ -83,8 +83,10 @@ LEARNABLE = [(name, option) for name, case in CASES.items() for option in case.l
 def test_options_that_may_be_tensors(name: str, option: str, count: int) -> None:
     views = unit_views(n=4, d=3, count=count)
     tensor = torch.tensor(0.4, dtype=F64)
-    _check(lambda t: CASES[name](**{option: t})(*views), [tensor])
-    assert gradients(lambda t: CASES[name](**{option: t})(*views), [tensor])[0].abs() > 1e-3
+    shifted = getattr(with_shift(CASES[name](**{option: 0.4}), views), "shift", None)
+    fixed = {} if shifted is None else {"shift": shifted}
+    _check(lambda t: CASES[name](**{option: t}, **fixed)(*views), [tensor])
+    assert gradients(lambda t: CASES[name](**{option: t}, **fixed)(*views), [tensor])[0].abs() > 1e-4
 
 
 @pytest.mark.parametrize(("name", "option"), LEARNABLE)
@@ -175,7 +177,7 @@ def test_options(variant: str, count: int) -> None:
     sides = {key: side(count) if callable(side) else side for key, side in sides.items()}
     loss, views = CASES[name](**options), _raw(count)
     constant = options.get("detach_weights", CASES[name].constant)
-    value = held(loss, views, **sides) if constant else lambda *v: loss(*v, **sides)
+    value = held(loss, views, **sides) if constant else differentiated(name, loss, views, **sides)
     _check(value, views)
     _same_gradients(lambda *v: loss(*v, **sides), value, views)
 

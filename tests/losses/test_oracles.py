@@ -292,7 +292,8 @@ def test_our_gca_uot_makes_two_other_choices(case: Case) -> None:
     """Self pairs carry no mass, and the reference measure is a x b, with kernels scaled by N."""
     p, inputs = case["params"], _inputs(case)
     size = 2 * len(inputs[0])
-    ours = GCAUOT(p["epsilon"], p["relax"], p["relax"], p["r1"], p["r2"], p["q"], p["lam"], p["iterations"])
+    weights = p["r1"], p["r2"], p["q"], p["lam"]
+    ours = GCAUOT(p["epsilon"], p["relax"], p["relax"], *weights, p["iterations"], shift=0.0)
 
     def chosen(mask: Tensor | None) -> float:
         scores = Scores.given(_released_scores(tuple(inputs)), temperature=p["epsilon"], mask=mask)

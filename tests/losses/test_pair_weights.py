@@ -12,7 +12,7 @@ from torch import Tensor
 from couplings import CACR, GCAINCE, Guide, InfoNCE, Loss
 from couplings._storage.grams import GivenDots
 from couplings.losses.batch import as_matrix
-from helpers import CASES, F64, central_differences, gradients, unit_views
+from helpers import CASES, F64, central_differences, gradients, unit_views, with_shift
 
 every_loss = pytest.mark.parametrize("name", CASES)
 TAKE_KEYS = [name for name, case in CASES.items() if case.keys]
@@ -21,13 +21,14 @@ TAKE_NEGATIVES = [name for name, case in CASES.items() if case.negatives]
 
 def _assert_derivatives(name: str, loss: Loss, views: list[Tensor], **sides: Any) -> None:
     """Against central differences of single entries; plans that are constants by definition held still."""
+    moving = with_shift(loss, views, **sides)
     batch = loss.batch(*views, **sides)
     matrix, gram = as_matrix(batch.gram)
     held = {k: p.detach() for k, p in loss.couplings(batch).items()} if CASES[name].constant else None
 
     def value(dots: Tensor) -> Tensor:
         moved = batch.with_gram(GivenDots(dots, *gram.norms, gram.own_columns))
-        return loss.value(moved, loss.couplings(moved) if held is None else held)
+        return moving.value(moved, moving.couplings(moved) if held is None else held)
 
     weights = loss.pair_weights(*views, **sides)
     assert weights.abs().max() > 1e-3

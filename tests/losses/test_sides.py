@@ -195,8 +195,8 @@ def test_negatives_of_ones_own(name: str, count: int) -> None:
     assert not changed.reshape(count, N)[:, 1:].any() or name in BATCHWISE
 
 
-BATCHWISE = ("AlphaCLPerSample", "AlphaCLLowRank", "AlignmentUniformity")
-"""Weights that depend on all anchors at once."""
+BATCHWISE = ("AlphaCLPerSample", "AlphaCLLowRank", "AlignmentUniformity", "RINCE")
+"""Weights that depend on all anchors at once; RINCE by its shift."""
 
 
 def test_info_nce_with_negatives_is_a_cross_entropy() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,9 +23,6 @@ from .wanted import Wanted
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_HOT = 0.1
-"""From this temperature on exp(1 / temperature) is a harmless number and kernels need no shift."""
-
 
 class _QPower(Loss):
     """mean_i (1 / q) [ (lam S_i)^q - E_{T(.|i)} k_ij^q ] for kernels k = exp((s - shift) / tau) with row sums S."""
@@ -32,7 +30,7 @@ class _QPower(Loss):
     temperature: float | Tensor
     q: float
     lam: float
-    shift: float
+    shift: float | None
 
     def _set_divergence(self, q: float, lam: float, shift: float | None) -> None:
         checks.finite_positive("q", q)
@@ -40,19 +38,45 @@ class _QPower(Loss):
         checks.finite_positive("lam", lam)
         if shift is not None:
             checks.finite("shift", shift)
-        hot = float(torch.as_tensor(self.temperature).detach()) >= _HOT
-        self.q, self.lam, self.shift = q, lam, (0.0 if hot else 1.0) if shift is None else shift
+        self.q, self.lam, self.shift = q, lam, shift
 
-    def _divergence(self, plan: Coupling, target: Target) -> Tensor:
-        """In logs: k_ij = M P_ij / (a_i e^f_i), S_i = M e^-f_i, each less shift / tau."""
-        level = math.log(len(plan.b)) - self.shift / self.temperature
+    def _matches(self, batch: Batch, couplings: Couplings) -> list[tuple[Coupling, Target]]:
+        """Plans and what they should be."""
+        return [(couplings["plan"], batch.wanted)]
 
-        def excess(plan: Coupling, part: Part, level: float | Tensor) -> Tensor:
-            scale = level - plan.f[:, None]
-            wanted = scale + part.log_entries(plan) - torch.log(plan.a)[:, None]
-            return part.expect(_difference(self.q * (math.log(self.lam) + scale), self.q * wanted))
+    def _divergence(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """The mean over plans, in logs: k_ij = M P_ij / (a_i e^f_i), S_i = M e^-f_i, each less shift / tau."""
+        matches = self._matches(batch, couplings)
+        lower = (self._standing(matches) if self.shift is None else self.shift) / self.temperature
 
-        return target.each_row(plan, excess, level).sum() / self.q
+        def excess(plan: Coupling, part: Part, lower: float | Tensor) -> Tensor:
+            sums, wanted = (logs - lower for logs in _log_kernels(plan, part))
+            return part.expect(_difference(self.q * (math.log(self.lam) + sums), self.q * wanted))
+
+        return torch.stack([target.each_row(plan, excess, lower).sum() for plan, target in matches]).mean() / self.q
+
+    @torch.no_grad()
+    def _standing(self, matches: Sequence[tuple[Coupling, Target]]) -> Tensor:
+        """The shift at which the mean of max(k_ip, S_i / m_i)^q is one, for m_i candidates."""
+
+        def log_mean(plan: Coupling, part: Part) -> Tensor:
+            sums, wanted = _log_kernels(plan, part)
+            return part.log_mean_exp(self.q * torch.maximum(wanted, sums - _log_candidates(plan)))
+
+        rows = [target.each_row(plan, log_mean) + torch.log(target.row_mass(plan.f)) for plan, target in matches]
+        return self.temperature * (torch.logsumexp(torch.cat(rows), 0) - math.log(len(rows))) / self.q
+
+
+def _log_kernels(plan: Coupling, part: Part) -> tuple[Tensor, Tensor]:
+    """log S_i, (n, 1), and log k_ij where the target has mass."""
+    sums = math.log(len(plan.b)) - plan.f[:, None]
+    return sums, sums + part.log_entries(plan) - torch.log(plan.a)[:, None]
+
+
+def _log_candidates(plan: Coupling) -> Tensor:
+    """log m_i, the pairs that the mask leaves each row, (n, 1)."""
+    masked = 0 if plan.scores.mask is None else plan.scores.mask.row_counts()
+    return torch.log(plan.f.new_full((len(plan.f),), len(plan.b)) - masked)[:, None]
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:
@@ -72,16 +96,21 @@ class RINCE(_QPower):
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         q: in (0, 1]; near 0 it is InfoNCE, 1 is linear and symmetric: robust to wrong positives, slow to learn.
-        lam: weight > 0 of the denominator, the assumed density of negatives.
-        shift: subtracted from every score, which multiplies the loss by exp(-q shift / tau). By default 0, the
-            published form, for temperatures of 0.1 and more, and 1 below, where exp(1 / tau) overflows or explodes.
+        lam: weight > 0 of the denominator. It is a share of a row's mass, whatever the batch size: an anchor whose
+            positive has the share k / S = lam is pulled as much as it is pushed, above it more, below it less.
+        shift: subtracted from every score, which multiplies the loss by exp(-q shift / tau); 0 is the published form,
+            which explodes at low temperatures. By default the score where the batch's positives stand: the one at which
+            mean max(k_ip, S_ip / m_i)^q = 1, m_i candidates, a constant to the gradient. Then positives are pulled by
+            1 / tau on average, as InfoNCE's are at first, at every temperature, batch size and q.
         options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
-        q -> 0: InfoNCE + log(lam). q = 1: mean of lam S - k.
+        q -> 0: InfoNCE + log(lam). shift = 0, q = 1: mean of lam S - k. Embeddings and temperature are moved by a
+        multiple of the published form that is the same for all anchors of a call; where all rows look alike the
+        temperature moves as InfoNCE's does, times (lam S / k)^q.
 
     Cost:
         Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
@@ -120,8 +149,11 @@ class RINCE(_QPower):
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean over positives of the divergence."""
-        pairs = zip(batch.positives.T, couplings.values(), strict=True)
-        return torch.stack([self._divergence(plan, Pairs(column[:, None])) for column, plan in pairs]).mean()
+        return self._divergence(batch, couplings)
+
+    def _matches(self, batch: Batch, couplings: Couplings) -> list[tuple[Coupling, Target]]:
+        columns = batch.positives.T[:, :, None]
+        return [(plan, Pairs(column)) for plan, column in zip(couplings.values(), columns, strict=True)]
 
 
 class GCARINCE(_QPower, Matched):
@@ -153,7 +185,7 @@ class GCARINCE(_QPower, Matched):
         Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
         kept for the gradient 1.25 N M + (P + 3) N d + 2 N T + (8 P + 8) N numbers (P = views - 1).
         Large, by panels: 1 and 3 products where the kernel fits the memory budget, T + 1 and T + 3 where it does not;
-        kept (P + 3) N d + 2 N T + (8 P + 8) N numbers.
+        kept (P + 3) N d + 2 N T + (8 P + 14) N numbers.
 
     Source:
         Chen et al. 2024.
@@ -186,7 +218,7 @@ class GCARINCE(_QPower, Matched):
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The q-power divergence."""
-        return self._divergence(couplings["plan"], batch.wanted)
+        return self._divergence(batch, couplings)
 
 
 class GCAUOT(_QPower, Matched):
@@ -204,9 +236,10 @@ class GCAUOT(_QPower, Matched):
         rho1: price of row mass > 0, in units of a score; a tensor carries gradient.
         rho2: price of column mass > 0.
         r1: weight >= 0 of the KL term.
-        r2: weight >= 0 of the RINCE term.
+        r2: weight >= 0 of the RINCE term. For an untrained encoder its gradient is about as large as that of the KL
+            term, at every temperature and batch size.
         q: see `RINCE`.
-        lam: see `RINCE`. The released code's lam is ours divided by the number of columns.
+        lam: see `RINCE`.
         sweeps: T >= 0.
         target: see `GCAINCE`.
         shift: see `RINCE`.
@@ -217,13 +250,14 @@ class GCAUOT(_QPower, Matched):
 
     Relations:
         rho1, rho2 -> infinity: r1 GCA-INCE + r2 GCA-RINCE. rho1, rho2 -> 0: potentials vanish, r1 weighs InfoNCE. The
-        reference measure is a x b; against the counting measure every score has temperature log(N M) more.
+        reference measure is a x b; against the counting measure, that of the released code, every score has
+        temperature log(N M) more. With shift = 0 the released lam is ours / N and the released r2 is ours (N M)^q.
 
     Cost:
         Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
         kept for the gradient 2.25 N M + (2 P + 4) N d + 2 N T + (8 P + 12) N numbers (P = views - 1).
         Large, by panels: 2 and 6 products where the kernel fits the memory budget, T + 2 and T + 6 where it does not;
-        kept (2 P + 4) N d + 2 N T + (8 P + 14) N numbers.
+        kept (2 P + 4) N d + 2 N T + (8 P + 20) N numbers.
 
     Source:
         Chen et al. 2024.
@@ -275,5 +309,5 @@ class GCAUOT(_QPower, Matched):
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """r1 KL + r2 RINCE."""
-        plan, target = couplings["plan"], batch.wanted
-        return self.r1 * target.conditional_divergence(plan) + self.r2 * self._divergence(plan, target)
+        matched = batch.wanted.conditional_divergence(couplings["plan"])
+        return self.r1 * matched + self.r2 * self._divergence(batch, couplings)

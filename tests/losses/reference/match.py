@@ -105,6 +105,11 @@ class Matched:
         return self.a.log()[:, None] + self.b.log() + self.p.f[:, None] + self.p.g + self.x
 
     @property
+    def count(self) -> Tensor:
+        """How many candidates each row has."""
+        return (self.x > -torch.inf).sum(1)
+
+    @property
     def kernel(self) -> Tensor:
         """k_ij = M b_j e^{s_ij/t + g_j}."""
         return self.x.shape[1] * self.b * (self.x + self.p.g).exp()
@@ -128,19 +133,26 @@ def matched(
     return Matched(x, a, b, sweep(x, a, b, sweeps, row_step=row_step, c=c))
 
 
-def factor(temperature: Temperature, shift: float | None) -> Temperature:
-    """e^{-shift/t}: what each kernel is multiplied by."""
+def scaled(
+    share: Tensor, k: Tensor, total: Tensor, count: Tensor, temperature: Temperature, q: float, shift: float | None
+) -> tuple[Tensor, Tensor]:
+    """k and S times e^{-shift/t}; without a shift that at which sum_ip share_ip max(k_ip, S_i / count_i)^q = 1."""
     if shift is None:
-        shift = 0.0 if temperature >= 0.1 else 1.0
-    return torch.as_tensor(-shift / temperature, dtype=torch.float64).exp()
+        level = torch.where(share > 0, torch.maximum(k, total / count[:, None]), 1.0).detach() ** q
+        at = temperature.detach() if isinstance(temperature, Tensor) else temperature
+        shift = at / q * sum_over(share * level, share > 0).sum().log()
+    factor = torch.as_tensor(-shift / temperature, dtype=torch.float64).exp()
+    return k * factor, total * factor
 
 
 def rince(
     w: World, temperature: Temperature = 0.5, q: float = 0.5, lam: float = 0.025, shift: float | None = None
 ) -> Tensor:
     """(1/q) [(lam S_ip)^q - k_ip^q], S_ip = k_ip + sum_neg k_ij."""
-    k = (w.s / temperature).exp() * factor(temperature, shift)
+    k = (w.s / temperature).exp()
     total = k + sum_over(k, w.negatives)[:, None]
+    share = w.positives.double() / w.positives.sum()
+    k, total = scaled(share, k, total, 1 + w.negatives.sum(1), temperature, q, shift)
     return mean_over_positives(w, ((lam * total) ** q - k**q) / q)
 
 
@@ -159,9 +171,11 @@ def gca_rince(
     shift: float | None = None,
 ) -> Tensor:
     """mean_i (1/q) [(lam S_i)^q - E_{T(.|i)} k_ip^q], S_i = sum_j k_ij."""
-    k = matched(w, target, temperature, sweeps).kernel * factor(temperature, shift)
+    m = matched(w, target, temperature, sweeps)
+    k = m.kernel
     wanted = target / target.sum(1, keepdim=True)
-    return (((lam * k.sum(1)) ** q - sum_over(wanted * torch.where(wanted > 0, k, 1.0) ** q, wanted > 0)) / q).mean()
+    k, total = scaled(wanted / len(target), k, k.sum(1, keepdim=True), m.count, temperature, q, shift)
+    return (((lam * total[:, 0]) ** q - sum_over(wanted * torch.where(wanted > 0, k, 1.0) ** q, wanted > 0)) / q).mean()
 
 
 def gca_uot(
@@ -178,12 +192,13 @@ def gca_uot(
     shift: float | None = None,
 ) -> Tensor:
     """r1 mean_i KL(T(.|i), P(.|i)) + r2 mean_i (1/q) [(lam M e^{-f_i})^q - E_T k_ij^q]."""
-    m, scale = matched(w, target, temperature, sweeps, rho=(rho1, rho2)), factor(temperature, shift)
+    m = matched(w, target, temperature, sweeps, rho=(rho1, rho2))
     log_rows = m.log_plan - m.log_plan.logsumexp(1, keepdim=True)
     wanted = target / target.sum(1, keepdim=True)
-    total = m.x.shape[1] * (-m.p.f).exp() * scale
-    held = sum_over(wanted * torch.where(wanted > 0, m.kernel * scale, 1.0) ** q, wanted > 0)
-    return (r1 * divergence(wanted, log_rows) + r2 * ((lam * total) ** q - held).sum() / q) / len(w.rows)
+    total = m.x.shape[1] * (-m.p.f)[:, None].exp()
+    k, total = scaled(wanted / len(w.rows), m.kernel, total, m.count, temperature, q, shift)
+    held = sum_over(wanted * torch.where(wanted > 0, k, 1.0) ** q, wanted > 0)
+    return (r1 * divergence(wanted, log_rows) + r2 * ((lam * total[:, 0]) ** q - held).sum() / q) / len(w.rows)
 
 
 def iot(w: World, target: Tensor, temperature: Temperature = 0.5, uniformity: float = 0.0, sweeps: int = 10) -> Tensor:
