@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from couplings import CouplingWarning
@@ -42,14 +43,17 @@ def _told(run: Run) -> list[float]:
     return [number for value in numbers for number in (value.values() if isinstance(value, Mapping) else [value])]
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("64-true", 1e-12), ("32-true", 1e-5)])
+@pytest.mark.parametrize("precision", ["64-true", "32-true"])
 @pytest.mark.parametrize("changes", [{}, {"views.count": 3}, {"loss": "clip", "loss.learnable": True}, {"loss": "hcl"}])
-def test_a_run_is_the_same(trained: Trained, changes: dict[str, object], precision: str, tolerance: float) -> None:
-    one = trained("one", precision=precision, **changes)
-    two = trained("two", precision=precision, micro_batch=5, **changes)
-    assert _told(two) == pytest.approx(_told(one), rel=tolerance)
-    for name, value in one.model.state_dict().items():
-        torch.testing.assert_close(two.model.state_dict()[name], value, rtol=tolerance, atol=tolerance)
+def test_a_run_is_the_same(trained: Trained, changes: dict[str, object], precision: str) -> None:
+    # Plain descent: Adam divides by the size of a gradient, and so blows up the roundings of a small one.
+    plain = {"precision": precision, "optimiser.name": "sgd", "optimiser.momentum": 0.0, "optimiser.lr": 0.1, **changes}
+    one, two = trained("one", **plain), trained("two", micro_batch=5, **plain)
+    # Six steps, in each of which a weight's gradient is a sum over 16 positions of 48 images.
+    tolerance = 6 * 16 * 48 * torch.finfo(torch.float64 if precision == "64-true" else torch.float32).eps / 2
+    assert _told(two) == pytest.approx(_told(one), rel=tolerance, abs=tolerance)
+    weights, others = (load_file(run.folder / "weights.safetensors") for run in (one, two))
+    torch.testing.assert_close(others, weights, rtol=0, atol=tolerance)
 
 
 def test_the_encoder_never_sees_more(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

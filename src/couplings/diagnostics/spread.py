@@ -107,7 +107,7 @@ def spectrum(z: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> from couplings.diagnostics import spectrum
-        >>> spectrum(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).tolist()
+        >>> spectrum(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).round(decimals=4).tolist()
         [1.0, 0.0]
     """
     whole = _whole(z)

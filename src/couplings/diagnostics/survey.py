@@ -62,8 +62,8 @@ def effective_negatives(repulsion: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> from couplings.diagnostics import effective_negatives
-        >>> effective_negatives(torch.tensor([[0.0, 1.0, 1.0]])).tolist()
-        [2.0]
+        >>> round(effective_negatives(torch.tensor([[0.0, 1.0, 1.0]])).item(), 4)
+        2.0
     """
     total = repulsion.sum(1, keepdim=True)
     share = repulsion / total.clamp_min(torch.finfo(repulsion.dtype).tiny)

@@ -59,7 +59,7 @@ def uniform(views: Sequence[Tensor]) -> Coupling:
     Example:
         >>> import torch
         >>> from couplings.theory.hard_negatives import uniform
-        >>> uniform([torch.eye(3), torch.eye(3)]).conditional()[0].tolist()
+        >>> uniform([torch.eye(3), torch.eye(3)]).conditional()[0].round(decimals=6).tolist()
         [0.0, 0.25, 0.25, 0.0, 0.25, 0.25]
     """
     return DebiasedInfoNCE(_TAU).coupling(*_double(views))["negatives"].detach()
@@ -111,7 +111,7 @@ def transported(
     Example:
         >>> import torch
         >>> from couplings.theory.hard_negatives import shares, transported
-        >>> shares(transported([torch.eye(3), torch.eye(3)], 0.5)).tolist()
+        >>> shares(transported([torch.eye(3), torch.eye(3)], 0.5)).round(decimals=6).tolist()
         [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
     loss = HCLOT(_TAU, reg, cost=SquaredEuclidean() if cost is None else cost, rule=rule or Entropic(), sweeps=sweeps)
@@ -127,7 +127,7 @@ def shares(coupling: Coupling) -> Tensor:
     Example:
         >>> import torch
         >>> from couplings.theory.hard_negatives import shares, uniform
-        >>> shares(uniform([torch.eye(3), torch.eye(3)])).tolist()
+        >>> shares(uniform([torch.eye(3), torch.eye(3)])).round(decimals=6).tolist()
         [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
     mass = coupling.column_mass()

@@ -34,7 +34,7 @@ def rince(positive: Tensor, total: Tensor, q: float, lam: float) -> Tensor:
     Example:
         >>> import torch
         >>> from couplings.theory.alignment import rince
-        >>> rince(torch.tensor([2.0]), torch.tensor([10.0]), q=1.0, lam=0.5).item()
+        >>> round(rince(torch.tensor([2.0]), torch.tensor([10.0]), q=1.0, lam=0.5).item(), 4)
         3.0
     """
     checks.finite_positive("lam", lam)
@@ -56,7 +56,7 @@ def released_rince(positive: Tensor, total: Tensor, q: float, lam: float, n: int
     Example:
         >>> import torch
         >>> from couplings.theory.alignment import released_rince
-        >>> released_rince(torch.tensor([2.0]), torch.tensor([10.0]), q=1.0, lam=0.5, n=4).item()
+        >>> round(released_rince(torch.tensor([2.0]), torch.tensor([10.0]), q=1.0, lam=0.5, n=4).item(), 4)
         4.5
     """
     checks.count("n", n)
@@ -108,8 +108,8 @@ def unbalanced(
     Example:
         >>> import torch
         >>> from couplings.theory.alignment import unbalanced
-        >>> unbalanced(torch.ones(2, 2, dtype=torch.float64), 0.5, (0.25, 0.25)).sum().item()  # e
-        2.718281828459045
+        >>> round(unbalanced(torch.ones(2, 2, dtype=torch.float64), 0.5, (0.25, 0.25)).sum().item(), 6)  # e
+        2.718282
     """
     n, m = scores.shape
     shift = temperature * math.log(n * m) if reference is Reference.COUNTING else 0.0

@@ -36,7 +36,7 @@ def population_infonce(positive: Tensor, negative: Tensor, temperature: float) -
     Example:
         >>> import torch
         >>> from couplings.theory.attraction_repulsion import population_infonce
-        >>> population_infonce(torch.tensor([1.0]), torch.tensor([[0.0, 0.0]]), temperature=0.5).item()
+        >>> round(population_infonce(torch.tensor([1.0]), torch.tensor([[0.0, 0.0]]), temperature=0.5).item(), 4)
         -2.0
     """
     _scores_fit(positive, negative, temperature)

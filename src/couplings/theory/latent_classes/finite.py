@@ -44,10 +44,10 @@ def expected_loss(loss: Loss, z: Tensor, labels: Tensor, *, k: int) -> Tensor:
         >>> from couplings import InfoNCE
         >>> from couplings.theory.latent_classes import expected_loss, population_loss
         >>> z = torch.eye(2, dtype=torch.float64)[[0, 1, 1]]  # collapsed: one vector a class
-        >>> float(expected_loss(InfoNCE(temperature=1.0), z, torch.tensor([0, 1, 1]), k=2))
-        0.8718561677890483
-        >>> float(population_loss(torch.eye(2), [1 / 3, 2 / 3], k=2))
-        0.8718561677890483
+        >>> round(float(expected_loss(InfoNCE(temperature=1.0), z, torch.tensor([0, 1, 1]), k=2)), 6)
+        0.871856
+        >>> round(float(population_loss(torch.eye(2), [1 / 3, 2 / 3], k=2)), 6)
+        0.871856
     """
     matrix("z", z)
     labels = id_vector("labels", labels, len(z))
