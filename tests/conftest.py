@@ -8,8 +8,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import settings
@@ -18,10 +16,11 @@ settings.register_profile("reproducible", derandomize=True, deadline=None, max_e
 settings.load_profile("reproducible")
 
 
+THREADS = torch.get_num_threads()
+"""One, unless the environment says otherwise."""
+
+
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _seeded() -> None:
+    torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
