@@ -122,6 +122,10 @@ def test_export_and_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", "runs/a", "--output", "out", "--overwrite"]) == 0
     assert "ONNX agrees with torch: they differ by" in capsys.readouterr().out
     assert Path("out/encoder.onnx").is_file()
+    capsys.readouterr()
+    for command in ("embed out --output e.npz", "evaluate out", "export out --output more"):
+        assert cli.main(command.split()) == 2
+        assert "out is an export, which knows its encoder alone; name the folder of the run" in capsys.readouterr().err
 
 
 def test_embed_the_run_s_own_images(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,16 @@ def test_the_modules_are_found() -> None:
     assert {"couplings.solve", "couplings.losses.match", "couplings._storage.dense"} <= set(MODULES)
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    root = Path(__file__).parents[1]
+    files = [f"/{path.relative_to(root)}" for path in root.glob("src/**/*.py")]
+    named = set(re.findall(r"(?<![\w/])[\w/]+\.py\b", (root / page).read_text())) - {"mine.py"}
+    assert named
+    there = [name for name in named if (root / name).is_file() or any(file.endswith(f"/{name}") for file in files)]
+    assert named == set(there)
+
+
 @pytest.mark.parametrize("name", sorted(set(couplings.__all__) - WITHOUT_EXAMPLE))
 def test_every_public_name_has_an_example(name: str) -> None:
     assert ">>>" in (inspect.getdoc(getattr(couplings, name)) or "")

@@ -315,6 +315,36 @@ def test_processes_meet_once_a_step(options: dict[str, bool]) -> None:
         assert meetings == [0] * step
 
 
+class _Tower(nn.Module):
+    """A learnt scale beside the embeddings, as open_clip's models have, or words, as sentence-transformers' do."""
+
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        self.kind, self.net, self.scale = kind, _mlp(), nn.Parameter(torch.tensor(1.5, dtype=F64))
+
+    def forward(self, features: dict[str, Any]) -> Any:
+        z = self.net(features["x"])
+        if self.kind is tuple:
+            return z, None, self.scale.exp()
+        # Writes into what it is given, and would find it there in the second pass.
+        assert "embedding" not in features
+        features.update(embedding=z, modality="text", scale=self.scale.exp())
+        return features
+
+
+@pytest.mark.parametrize("kind", [tuple, dict])
+def test_what_all_rows_share_stands_beside_the_embeddings(kind: type) -> None:
+    tower, x = _Tower(kind), torch.randn(2, N, D, dtype=F64)
+
+    def gradients(encode: Callable[..., Any]) -> list[Tensor]:
+        outputs = [encode({"x": view, "modality": "text"}) for view in x]
+        pairs = [(out[0], out[-1]) if kind is tuple else (out["embedding"], out["scale"]) for out in outputs]
+        value = InfoNCE()(*(z for z, _ in pairs)) * pairs[0][1]
+        return list(torch.autograd.grad(value, list(tower.parameters())))
+
+    _assert_equal(gradients(TwoPass(tower, 3)), gradients(tower))
+
+
 ROWS = torch.zeros(4, 2)
 
 
@@ -332,7 +362,10 @@ ROWS = torch.zeros(4, 2)
         (lambda: TwoPass(torch.mean, 3)(ROWS), r"returned shape \(\) for a micro-batch of 3 rows"),
         (lambda: TwoPass(torch.t, 3)(ROWS), r"returned shape \(2, 3\) for a micro-batch of 3 rows"),
         (lambda: TwoPass(lambda x: (x, x[:1]), 3)(ROWS), r"returned shape \(1, 2\) for a micro-batch of 3 rows"),
-        (lambda: TwoPass(lambda x: (x, None), 3)(ROWS), "the encoder returned NoneType"),
+        (lambda: TwoPass(lambda x: (x, x.numpy()), 3)(ROWS), "the encoder returned ndarray"),
+        (lambda: TwoPass(lambda x: None, 3)(ROWS), "the encoder returned NoneType"),
+        (lambda: TwoPass(lambda x: (x, x.sum()), 2)(torch.arange(8.0).view(4, 2)), r"6.0 for one micro-batch and 22.0"),
+        (lambda: TwoPass(lambda x: (x, len(x)), 3)(ROWS), "3 for one micro-batch and 1 for another"),
         (lambda: TwoPass(lambda x: (), 3)(ROWS), "the encoder returned an empty tuple"),
     ],
 )

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from couplings import __version__
 from couplings.workers import Tick, WorkerStopped, open_workers
 
 
@@ -47,6 +49,36 @@ def test_a_killed_worker_is_told() -> None:
     with pytest.raises(WorkerStopped, match="memory runs out"), open_workers(1, jobs=1) as workers:
         workers.run(job, [13])
     assert not [child for child in multiprocessing.active_children() if child.name.startswith("Spawn")]
+
+
+_UNGUARDED = """
+import sys
+sys.path.insert(0, {folder!r})
+from couplings.cli import main
+from couplings.workers import open_workers
+from test_workers import job
+main(["--version"])
+if {guard}:
+    with open_workers(1, 1) as workers:
+        print(workers.run(job, [1])[0][0])
+"""
+
+
+def _script(folder: Path, guard: str) -> subprocess.CompletedProcess[str]:
+    """A process of a script whose workers import it."""
+    (folder / "script.py").write_text(_UNGUARDED.format(folder=os.path.dirname(__file__), guard=guard))
+    return subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=100)
+
+
+def test_a_command_of_a_script_is_not_given_again_by_its_workers(tmp_path: Path) -> None:
+    assert _script(tmp_path, "__name__ == '__main__'").stdout.splitlines() == [__version__, "2"]
+
+
+def test_a_script_that_starts_workers_as_it_is_imported_is_told_so(tmp_path: Path) -> None:
+    said = _script(tmp_path, "True").stderr.splitlines()[-1]
+    assert "WorkerStopped: a worker process ended before it began" in said
+    assert "if __name__ == '__main__':" in said
+    assert "memory" not in said
 
 
 _ORPHANS = """

@@ -37,8 +37,9 @@ class TwoPass:
 
     Args:
         encoder: a module or a function; what it returns (a tensor, or a tuple, list or mapping of tensors) has a row
-            for each row of its input, and no row depends on another. It may draw augmented views itself, so that
-            they never lie in memory together.
+            for each row of its input, and no row depends on another. Beside them may stand what is the same for all
+            rows: 0-dim tensors (a learnt scale), words, numbers, None. It may draw augmented views itself, so that they
+            never lie in memory together.
         micro_batch: rows that are encoded at a time, >= 1; it need not divide the batch.
         generators: those that the encoder draws from beside torch's global ones; the second pass repeats the numbers.
 
@@ -48,7 +49,7 @@ class TwoPass:
 
     Raises:
         InvalidInput: micro_batch is no integer >= 1; arguments without rows or of unequal length; an encoder that
-            does not return a row for each row.
+            does not return a row for each row, or whose 0-dim tensors, words or numbers differ between micro-batches.
 
     Warns:
         CouplingWarning: once, if the encoder takes batch statistics: each micro-batch has its own, and the gradient is
@@ -105,7 +106,10 @@ class TwoPass:
 
 
 def _encode(encoder: Callable[..., Any], arguments: Any, count: int, *tensors: Tensor) -> Any:
-    """The encoder's output of the arguments, so many tensors put in; the others are for `checkpoint` to look at."""
+    """The encoder's output of the arguments, so many tensors put in; the others are for `checkpoint` to look at.
+
+    Each pass has containers of its own: what an encoder writes into a mapping that it is given ends with the pass.
+    """
     given = iter(tensors[:count])
     args, kwargs = _each(lambda _: next(given), arguments)
     return encoder(*args, **kwargs)
@@ -226,16 +230,21 @@ def _rows(arguments: Any) -> int:
     return shapes[0][0]
 
 
+_PLAIN = str | int | float | bool | None
+"""What may stand beside the embeddings."""
+
+
 def _check_output(output: Any, rows: int) -> None:
-    """A row for each row of the input, in every tensor."""
-    leaves = list(_leaves(output))
+    """A row for each row of the input, in every tensor but those of no dimension that stand beside others."""
+    leaves, tensors = list(_leaves(output)), _tensors(output)
     kinds = [type(leaf).__name__ for leaf in leaves if not isinstance(leaf, Tensor)]
-    came = ", ".join(kinds) or f"an empty {type(output).__name__}"
+    foreign = [type(leaf).__name__ for leaf in leaves if not isinstance(leaf, Tensor | _PLAIN)]
+    came = ", ".join(foreign or kinds) or f"an empty {type(output).__name__}"
     checks.require(
-        bool(leaves) and not kinds,
+        bool(tensors) and not foreign,
         f"the encoder returned {came}: it must return a tensor, or a tuple, list or mapping of tensors",
     )
-    for tensor in leaves:
+    for tensor in [tensor for tensor in tensors if tensor.dim()] or tensors:
         checks.require(
             tensor.dim() > 0 and len(tensor) == rows,
             f"the encoder returned shape {tuple(tensor.shape)} for a micro-batch of {rows} rows: its output must have "
@@ -246,9 +255,21 @@ def _check_output(output: Any, rows: int) -> None:
 def _join(outputs: Sequence[Any]) -> Any:
     """The outputs of the micro-batches, one below the other."""
     first = outputs[0]
-    if isinstance(first, Tensor):
+    if isinstance(first, Tensor) and first.dim():
         return torch.cat(list(outputs))
+    if isinstance(first, Tensor | _PLAIN):
+        for other in outputs[1:]:
+            checks.require(
+                torch.equal(first, other) if isinstance(first, Tensor) else first == other,
+                f"the encoder returned {_number(first)} for one micro-batch and {_number(other)} for another: what has "
+                "no rows must not depend on them; return the embeddings alone",
+            )
+        return first
     if isinstance(first, Mapping):
         return {key: _join([output[key] for output in outputs]) for key in first}
     make = getattr(type(first), "_make", type(first))
     return make([_join(inner) for inner in zip(*outputs, strict=True)])
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else value

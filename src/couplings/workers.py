@@ -36,11 +36,22 @@ _GRACE_SECONDS = 10.0
 """For a job to save what it continues from."""
 _REAP_SECONDS = 0.01
 
+_BEGUN, _ENDING = -2, -1
+"""Behind the steps of the jobs: whether a worker has begun, and whether no further job is to begin."""
+_OUT_OF_MEMORY = (
+    "a worker process was stopped by the system, which does so when memory runs out; take fewer "
+    "--workers, or smaller batches"
+)
+_NOT_BEGUN = (
+    "a worker process ended before it began: each one imports the script again, so that what a script starts must "
+    "stand under: if __name__ == '__main__':"
+)
+
 _counters: Any = None
 
 
 class WorkerStopped(RuntimeError):
-    """A worker ended in the middle of a job."""
+    """A worker ended in the middle of a job, or before its first."""
 
 
 def _ignore(*_: object) -> None:
@@ -71,7 +82,7 @@ class Workers:
 
         Raises:
             Exception: the first that a job raised.
-            WorkerStopped: the system stopped a worker.
+            WorkerStopped: the system stopped a worker, or none could begin.
             KeyboardInterrupt: Ctrl-C, a fraction of a second later.
         """
         futures = {self._pool.submit(_work, work, job, place): job for place, job in enumerate(jobs)}
@@ -81,33 +92,31 @@ class Workers:
             while waiting:
                 done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
                 for future in done:
-                    on_result(futures[future], _result(future))
-                on_steps(sum(self._counters[:-1]))
+                    on_result(futures[future], self._result(future))
+                on_steps(sum(self._counters[:_BEGUN]))
                 if stop.asked:
                     raise KeyboardInterrupt
         return [future.result() for future in futures]
 
-
-def _result(future: Future[Result]) -> Result:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise WorkerStopped("a worker process was stopped by the system, which does so when memory runs out") from None
+    def _result(self, future: Future[Result]) -> Result:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise WorkerStopped(_OUT_OF_MEMORY if self._counters[_BEGUN] else _NOT_BEGUN) from None
 
 
 @contextmanager
 def open_workers(count: int, jobs: int) -> Iterator[Workers]:
     """`count` processes for at most `jobs` jobs at a time; none is left behind on an error or Ctrl-C."""
     context = multiprocessing.get_context("spawn")
-    # The last one tells that no further job is to begin.
-    counters = context.RawArray(ctypes.c_long, jobs + 1)
+    counters = context.RawArray(ctypes.c_long, jobs - _BEGUN)
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count, context, _begin, (counters,))
     try:
         with _single_threaded():
             yield Workers(pool, counters)
     except BaseException:
-        counters[-1] = 1
+        counters[_ENDING] = 1
         _stop(set(multiprocessing.active_children()) - before, pool)
         raise
     finally:
@@ -148,6 +157,7 @@ def _begin(counters: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _counters = counters
+    _counters[_BEGUN] = 1
 
 
 def _end_with_parent() -> None:
@@ -161,6 +171,6 @@ def _work(work: Callable[[Job, Tick], Result], job: Job, place: int) -> Result:
     def tick(steps: int) -> None:
         _counters[place] = steps
 
-    if _counters[-1]:
+    if _counters[_ENDING]:
         raise CancelledError
     return work(job, tick)

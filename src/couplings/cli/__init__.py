@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0.1.0
         0
     """
+    if _imported_by_a_worker():
+        return 0
     words = sys.argv[1:] if arguments is None else list(arguments)
     if any("\0" in word for word in words):
         return _fail("a NUL byte came in a word, which no path or setting holds; leave it out")
@@ -58,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         extras = _EXTRAS.get(next(iter(words), ""), "train,report")
         return _fail(f"{library} is not installed; pip install 'couplings[{extras}]' brings it")
+
+
+def _imported_by_a_worker() -> bool:
+    """Whether this is a process that a command has started, which imports the script that gave the command."""
+    processes = sys.modules.get("multiprocessing.process")
+    return processes is not None and getattr(processes.current_process(), "_inheriting", False)
 
 
 def _let_threads_sleep(arguments: Sequence[str]) -> None:

@@ -60,10 +60,9 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
         remove_stopped(comparison)
         remove_empty(made)
         if isinstance(error, WorkerStopped):
-            remedy = "take fewer --workers, or a smaller --batch-size"
             # With --overwrite it may be that nothing was replaced yet.
             rest = "" if comparison.overwrite else "; the same command continues with what is left"
-            raise ConfigError(f"{error}; {remedy}{rest}") from None
+            raise ConfigError(f"{error}{rest}") from None
         raise
     by_folder = {outcome.trial.folder: outcome for outcome in (*done, *fresh)}
     return [by_folder[trial.folder] for trial in comparison.trials]

@@ -95,7 +95,10 @@ def _check_views(views: Sequence[Tensor], sides: Sides, repels: bool) -> None:
     checks.same_shape(names, views)
     alone = repels and sides.get("keys") is None and sides.get("negatives") is None
     if alone and len(views[0]) < 2:
-        raise InvalidInput("views hold one sample, which has no negatives: pass n >= 2, keys= or negatives=")
+        raise InvalidInput(
+            "views hold one sample, which has no negatives: pass n >= 2, keys= or negatives=; where it is the rest of "
+            "an epoch, give the DataLoader drop_last=True"
+        )
 
 
 def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool, shares: Shares | None = None) -> Tensor:

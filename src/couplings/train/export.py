@@ -17,7 +17,7 @@ from couplings.train.checkpoint import load_weights, read_json, save_weights, wr
 from couplings.train.config import EncoderConfig, ProjectorConfig
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, head
 from couplings.train.errors import ConfigError, DataError
-from couplings.train.folder import CONFIG, make_folders, remove_empty
+from couplings.train.folder import CONFIG, ENCODER_FORMAT, make_folders, remove_empty
 from couplings.train.onnx_graph import Check, Graph, onnx_graph
 from couplings.train.run import Run
 from couplings.train.usage import usage
@@ -25,7 +25,7 @@ from couplings.train.usage import usage
 __all__ = ["Exported", "check_target", "export", "image_shape", "is_export", "load_encoder", "load_model"]
 
 WEIGHTS, ONNX, README = "model.safetensors", "encoder.onnx", "README.md"
-_FORMAT, _VERSION = "couplings-encoder", 1
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _encoder(parts: nn.ModuleDict) -> Encoder:
 
 
 def _is_ours(saved: Any) -> bool:
-    return isinstance(saved, dict) and saved.get("format") == _FORMAT
+    return isinstance(saved, dict) and saved.get("format") == ENCODER_FORMAT
 
 
 def _build(saved: Mapping[str, Any]) -> nn.ModuleDict:
@@ -176,7 +176,7 @@ def _describe(run: Run, parts: nn.ModuleDict, graph: Graph | None) -> dict[str, 
     # The weights are here: nothing is fetched when they are loaded.
     params = {key: value for key, value in encoder.params.items() if key != "pretrained"}
     return {
-        "format": _FORMAT,
+        "format": ENCODER_FORMAT,
         "version": _VERSION,
         "encoder": {"name": encoder.name, "params": params},
         "projector": run.config.projector.model_dump() if "projector" in parts else None,

@@ -27,6 +27,8 @@ __all__ = [
     "writer",
 ]
 
+ENCODER_FORMAT = "couplings-encoder"
+"""What the config of an export says that it is."""
 CONFIG, METRICS, WEIGHTS, EVALUATION = "config.json", "metrics.jsonl", "weights.safetensors", "evaluation.json"
 _PICTURES = ("curves.png", "coupling.png")
 _VIEWERS, _TENSORBOARD = ("wandb.json", "trackio.json"), "tensorboard"

@@ -20,7 +20,7 @@ from couplings.train.config import RunConfig
 from couplings.train.data import Dataset, to_float, to_images
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, head
 from couplings.train.errors import ConfigError, DataError
-from couplings.train.folder import CONFIG, EXCLUDED, METRICS, WEIGHTS
+from couplings.train.folder import CONFIG, ENCODER_FORMAT, EXCLUDED, METRICS, WEIGHTS
 from couplings.train.neighbours import leave_one_out_accuracy
 from couplings.train.pair_file import checksum
 
@@ -63,6 +63,11 @@ class Run:
         if not (place / CONFIG).is_file():
             raise DataError(f"{place} is not a run folder: it has no {CONFIG}; name one that 'couplings train' wrote")
         saved = read_json(place / CONFIG)
+        if isinstance(saved, dict) and saved.get("format") == ENCODER_FORMAT:
+            raise DataError(
+                f"{place} is an export, which knows its encoder alone; name the folder of the run, or read the encoder "
+                "in Python with couplings.train.load_encoder"
+            )
         try:
             config, shape = RunConfig(**saved["config"]), ImageShape(*saved["image_shape"])
         except (KeyError, TypeError) as error:
