@@ -10,6 +10,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
+from couplings import CouplingWarning
 from couplings.train import (
     DataError,
     Dataset,
@@ -22,7 +23,8 @@ from couplings.train import (
     train,
     with_overrides,
 )
-from couplings.train.evaluate import _draw, untrained_encoder
+from couplings.train.encoders import ENCODERS, ImageShape
+from couplings.train.evaluate import _draw, _start, untrained_encoder
 from couplings.train.neighbours import knn_predict, leave_one_out_accuracy
 
 
@@ -81,7 +83,7 @@ def test_the_untrained_encoder_is_where_training_starts(
 def test_an_evaluation_stands_beside_its_baselines(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     run = train(tiny_config, tmp_path / "run", dataset=tiny_data)
     result = evaluate(run)
-    assert (result.pixels, result.untrained) == baselines(tiny_data, tiny_config)
+    assert result.baselines == baselines(tiny_data, tiny_config)
     assert result == replace(evaluate(Run.load(run.folder), tiny_data), seconds=result.seconds)
     saved = json.loads((run.folder / "evaluation.json").read_text())
     assert Evaluation.from_json(saved) == replace(result, seconds=saved["seconds"])
@@ -93,11 +95,45 @@ def test_an_evaluation_stands_beside_its_baselines(tiny_config: RunConfig, tiny_
         assert all(0 <= value <= 1 for value in probe)
 
 
+class _Loaded(nn.Sequential):
+    """Random weights, or those of elsewhere."""
+
+    def __init__(self, shape: ImageShape, pretrained: bool = False) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(shape.channels * shape.height * shape.width, 4), nn.BatchNorm1d(4))
+        if pretrained:
+            if Path("gone").exists():
+                raise OSError
+            nn.init.constant_(self[1].weight, 0.25)
+
+
+def test_a_pretrained_encoder_has_a_row_of_its_own(
+    tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(ENCODERS, "loaded", _Loaded)
+    config = with_overrides(tiny_config, {"encoder": "loaded", "encoder.pretrained": True, "steps": 1})
+    random, start = untrained_encoder(config, tiny_data), _start(config, tiny_data)
+    run = train(with_overrides(config, {"optimiser.lr": 1e-12}), tmp_path / "run", dataset=tiny_data)
+    assert random.backbone[1].weight.std() > 0.01
+    torch.testing.assert_close(start.backbone[1].weight, run.encoder.backbone[1].weight, rtol=0, atol=1e-9)
+    result = evaluate(run)
+    assert list(result.baselines.rows()) == ["raw pixels", "untrained encoder", "pretrained encoder"]
+    assert result.pretrained != result.untrained
+    assert (
+        Evaluation.from_json(json.loads((run.folder / "evaluation.json").read_text())).pretrained == result.pretrained
+    )
+
+    Path("gone").touch()
+    with pytest.warns(CouplingWarning, match=r"the pretrained encoder is not measured: .*\(OSError\)"):
+        again = evaluate(Run.load(run.folder), tiny_data)
+    assert (again.pretrained, again.untrained, again.trained) == (None, result.untrained, result.trained)
+
+
 def test_given_baselines_are_not_computed_again(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     run = train(tiny_config, tmp_path / "run", dataset=tiny_data)
     given = baselines(tiny_data, with_overrides(tiny_config, {"seed": 3}))
     result = evaluate(run, baseline=given)
-    assert (result.pixels, result.untrained) == given
+    assert result.baselines == given
 
 
 def test_unlabelled_training_images_are_left_out_of_the_probes(tiny_config: RunConfig, tiny_data: Dataset) -> None:

@@ -37,7 +37,7 @@ def close_run(run: Run, evaluation: Evaluation | None, pictures: Sequence[Path])
 
 def _table(evaluation: Evaluation, name: str, few: str) -> Table:
     table = Table(*_HEADINGS[:-1], few)
-    for label, probe in (("raw pixels", evaluation.pixels), ("untrained encoder", evaluation.untrained)):
+    for label, probe in evaluation.baselines.rows().items():
         table.add_row(label, *_cells(probe), style="dim")
     table.add_row(cell(name), *_cells(evaluation.trained), style="bold")
     return table
@@ -49,12 +49,12 @@ def _cells(probe: Probe) -> tuple[str, str, str]:
 
 
 def _verdict(evaluation: Evaluation) -> str:
-    best = max(evaluation.pixels.few_label, evaluation.untrained.few_label)
-    gain = 100 * (evaluation.trained.few_label - best)
+    name, best = max(evaluation.baselines.rows().items(), key=lambda row: row[1].few_label)
+    gain = 100 * (evaluation.trained.few_label - best.few_label)
     if gain > 0:
-        return f"With few labels the encoder is {gain:.1f} points better than the better of raw pixels and no training."
+        return f"With few labels the encoder is {gain:.1f} points better than the best it is measured beside ({name})."
     return (
-        f"With few labels the encoder is {-gain:.1f} points worse than the better of raw pixels and no training: "
+        f"With few labels the encoder is {abs(gain):.1f} points worse than the best it is measured beside ({name}): "
         "try more --steps, or weaker views (--set views.crop=[0.8,1])."
     )
 

@@ -102,10 +102,10 @@ class Table:
         return tuple(row for row in self.measured if row.variant != self.reference)
 
     def baselines(self) -> dict[str, list[Probe]]:
-        """Probes of raw pixels and of the untrained encoder, one a seed."""
+        """Probes of raw pixels, of the untrained and any pretrained encoder, one a seed."""
         first = self.reference_row or self.measured[0]
-        found = [run.evaluation for run in first.measured if run.evaluation is not None]
-        return {"raw pixels": [each.pixels for each in found], "untrained encoder": [each.untrained for each in found]}
+        found = [run.evaluation.baselines.rows() for run in first.measured if run.evaluation is not None]
+        return {name: [rows[name] for rows in found if name in rows] for name in {**found[-1], **found[0]}}
 
     @cached_property
     def differences(self) -> dict[tuple[str, str], Compared]:

@@ -49,7 +49,7 @@ class Reference:
     @classmethod
     def of(cls, evaluation: Evaluation) -> Reference:
         """That of a run which is done."""
-        return cls(Baselines(evaluation.pixels, evaluation.untrained))
+        return cls(evaluation.baselines)
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ def _data(config: RunConfig) -> Dataset:
 
 
 def reference_of(config: RunConfig, tick: Tick) -> Reference:
-    """Raw pixels and the untrained encoder of a run."""
+    """What a run is measured beside."""
     start = time.perf_counter()
     try:
         data = _data(config)
         found = baselines(data, config)
-        probing = (time.perf_counter() - start) / len(found)
+        probing = (time.perf_counter() - start) / len(found.rows())
         return Reference(found, probing, _seconds_a_step(config, data))
     except Exception as error:
         return Reference(None, message=_told(error)[0])

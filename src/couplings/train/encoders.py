@@ -236,7 +236,8 @@ def _backbone(name: str, shape: ImageShape, params: dict[str, Any]) -> nn.Module
     except ConfigError:
         raise
     except (TypeError, ValueError, RuntimeError, OSError) as error:
-        raise ConfigError(f"encoder.params: '{name}' cannot be built with {params} ({error})") from None
+        why = str(error) or type(error).__name__
+        raise ConfigError(f"encoder.params: '{name}' cannot be built with {params} ({why})") from None
 
 
 def build_encoder(name: str, shape: ImageShape, params: dict[str, Any] | None = None) -> Encoder:

@@ -1,4 +1,4 @@
-"""What frozen features are worth: kNN and linear probes beside raw pixels and an untrained encoder.
+"""What frozen features are worth: kNN and linear probes beside raw pixels and encoders before training.
 
 The features are those of the last step; no test image chooses anything.
 """
@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from couplings.diagnostics import alignment, effective_rank, uniformity
+from couplings.errors import warn
 from couplings.train.checkpoint import write_json
 from couplings.train.config import EvaluationConfig, RunConfig
 from couplings.train.data import Dataset, to_float
 from couplings.train.encoders import Encoder
-from couplings.train.errors import DataError
+from couplings.train.errors import ConfigError, DataError
 from couplings.train.folder import EVALUATION
 from couplings.train.neighbours import knn_predict
-from couplings.train.run import Run, build_model, embed
+from couplings.train.run import Run, build_model, embed, without_fetching
 from couplings.train.sources import load
 from couplings.train.views import Views
 
@@ -43,10 +45,20 @@ class Probe(NamedTuple):
 
 
 class Baselines(NamedTuple):
-    """What the accuracies of a trained encoder have to beat."""
+    """What the accuracies of a trained encoder have to beat.
+
+    ``untrained`` is the encoder with random weights; ``pretrained`` the one that training began from, where its weights
+    are from elsewhere.
+    """
 
     pixels: Probe
     untrained: Probe
+    pretrained: Probe | None = None
+
+    def rows(self) -> dict[str, Probe]:
+        """Those that there are, by name."""
+        rows = {"raw pixels": self.pixels, "untrained encoder": self.untrained}
+        return rows if self.pretrained is None else {**rows, "pretrained encoder": self.pretrained}
 
 
 @dataclass(frozen=True)
@@ -65,19 +77,26 @@ class Evaluation:
     effective_rank: float
     feature_dim: int
     seconds: float
+    pretrained: Probe | None = None
+
+    @property
+    def baselines(self) -> Baselines:
+        """What stands beside the trained encoder."""
+        return Baselines(self.pixels, self.untrained, self.pretrained)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and numbers."""
         values = asdict(self)
-        for name in ("trained", "pixels", "untrained"):
-            values[name] = getattr(self, name)._asdict()
-        return values
+        return values | {name: getattr(self, name)._asdict() for name in _PROBES if getattr(self, name) is not None}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
         """The inverse of :meth:`to_json`."""
-        probes = {name: Probe(**values[name]) for name in ("trained", "pixels", "untrained")}
+        probes = {name: Probe(**values[name]) for name in _PROBES if values.get(name) is not None}
         return cls(**{**values, **probes})
+
+
+_PROBES = ("trained", "pixels", "untrained", "pretrained")
 
 
 class _Split(NamedTuple):
@@ -147,11 +166,8 @@ def _pixels(images: Tensor) -> Tensor:
 
 
 def untrained_encoder(config: RunConfig, data: Dataset) -> Encoder:
-    """The encoder of a config at its random start, its batch-norm statistics set on training images."""
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        encoder = build_model(config, data.shape).encoder
-    encoder.standardise_by(data.train_images)
+    """The encoder of a config with random weights, its batch-norm statistics set on training images."""
+    encoder = _start(without_fetching(config), data)
     norms = [part for part in encoder.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         # None makes the running statistics a plain average over the passes.
@@ -163,14 +179,38 @@ def untrained_encoder(config: RunConfig, data: Dataset) -> Encoder:
     return encoder.eval()
 
 
+def _start(config: RunConfig, data: Dataset) -> Encoder:
+    """The encoder of a config as training begins with it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        encoder = build_model(config, data.shape).encoder
+    encoder.standardise_by(data.train_images)
+    return encoder.eval()
+
+
 def baselines(dataset: Dataset, config: RunConfig) -> Baselines:
-    """The probes of raw pixels and of the untrained encoder, to be shared by runs of one encoder and seed."""
+    """The probes of raw pixels, of the untrained and any pretrained encoder, for all runs of one encoder and seed.
+
+    Warns:
+        CouplingWarning: the pretrained weights cannot be had any more; their row is left out.
+    """
     split = _split(dataset, config.evaluation.probe_limit)
-    encoder = untrained_encoder(config, dataset)
+    untrained, pretrained = untrained_encoder(config, dataset), _pretrained(config, dataset)
     return Baselines(
         pixels=_probe(_pixels, split, config.evaluation),
-        untrained=_probe(lambda images: embed(encoder, images), split, config.evaluation),
+        untrained=_probe(partial(embed, untrained), split, config.evaluation),
+        pretrained=None if pretrained is None else _probe(partial(embed, pretrained), split, config.evaluation),
     )
+
+
+def _pretrained(config: RunConfig, data: Dataset) -> Encoder | None:
+    if not config.encoder.pretrained:
+        return None
+    try:
+        return _start(config, data)
+    except ConfigError as error:
+        warn(f"the pretrained encoder is not measured: {error}")
+        return None
 
 
 class _Geometry(NamedTuple):
@@ -208,6 +248,6 @@ def evaluate(run: Run, dataset: Dataset | None = None, baseline: Baselines | Non
     trained = _probe(lambda images: embed(run.encoder, images), split, run.config.evaluation)
     geometry = _geometry(run, data)
     seconds = time.perf_counter() - start
-    result = Evaluation(trained, *found, *geometry, run.encoder.dim, seconds)
+    result = Evaluation(trained, found.pixels, found.untrained, *geometry, run.encoder.dim, seconds, found.pretrained)
     write_json(run.folder / EVALUATION, result.to_json())
     return result

@@ -174,7 +174,7 @@ def _describe(run: Run, parts: nn.ModuleDict, graph: Graph | None) -> dict[str, 
     """What ``config.json`` holds: enough to build the parts again, and where they come from."""
     encoder = run.config.encoder
     # The weights are here: nothing is fetched when they are loaded.
-    params = {key: value for key, value in encoder.params.items() if key != "pretrained"}
+    params = encoder.from_scratch.params
     return {
         "format": ENCODER_FORMAT,
         "version": _VERSION,

@@ -74,7 +74,7 @@ class Run:
             raise DataError(f"{place / CONFIG} was not written by couplings ({error!r}); restore it") from None
         except ConfigError as error:
             raise ConfigError(f"{place / CONFIG}: {error}") from None
-        model, loss = build_model(_without_fetching(config), shape), config.loss.build()
+        model, loss = build_model(without_fetching(config), shape), config.loss.build()
         step = _load(place, model, loss, config.steps)
         return cls(place, config, model.eval(), loss, step, shape)
 
@@ -138,10 +138,9 @@ class Run:
         return Path(path)
 
 
-def _without_fetching(config: RunConfig) -> RunConfig:
+def without_fetching(config: RunConfig) -> RunConfig:
     """The same network, whose weights are here already."""
-    params = {key: value for key, value in config.encoder.params.items() if key != "pretrained"}
-    return config.model_copy(update={"encoder": config.encoder.model_copy(update={"params": params})})
+    return config.model_copy(update={"encoder": config.encoder.from_scratch})
 
 
 def _load(folder: Path, model: Model, loss: Loss, steps: int) -> int:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["EncoderConfig", "LossConfig", "MomentumConfig", "PredictorConfig", "ProjectorConfig"]
 
 
+_WEIGHTS_OF_ELSEWHERE = ("pretrained", "checkpoint_path")
+"""Parameters of timm that load weights."""
+
+
 class EncoderConfig(Settings):
     """Which encoder: ``small-cnn``, ``resnet18``, ``resnet50``, ``small-alexnet`` or ``timm:NAME``.
 
@@ -26,6 +30,17 @@ class EncoderConfig(Settings):
 
     name: str = "small-cnn"
     params: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether training begins from weights of elsewhere."""
+        return any(self.params.get(key) for key in _WEIGHTS_OF_ELSEWHERE)
+
+    @property
+    def from_scratch(self) -> Self:
+        """The same network with random weights."""
+        params = {key: value for key, value in self.params.items() if key not in _WEIGHTS_OF_ELSEWHERE}
+        return self.model_copy(update={"params": params})
 
     @model_validator(mode="after")
     def _known(self) -> Self:
