@@ -60,7 +60,7 @@ def test_both_are_the_definition(classes: int, k: int) -> None:
     gram, prior = model(1, classes)
     expected = by_draws(gram, prior, k, 1.7)
     for loss in (population_loss, enumerated_loss):
-        assert float(loss(gram, prior, k=k, scale=1.7)) == pytest.approx(expected, rel=1e-13)
+        assert float(loss(gram, prior, k=k, scale=1.7)) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("classes", "k"), [(2, 5000), (3, 500)])
@@ -110,8 +110,8 @@ def test_collisions_are_the_limit_of_large_scales() -> None:
     prior = [0.6, 0.3, 0.1]
     floor = collision_loss(prior, k=5)
     expected = sum(p * math.comb(5, n) * p**n * (1 - p) ** (5 - n) * math.log1p(n) for p in prior for n in range(6))
-    assert float(floor) == pytest.approx(expected, rel=1e-13)
-    torch.testing.assert_close(population_loss(simplex_gram(3), prior, k=5, scale=100), floor, rtol=1e-14, atol=0)
+    assert float(floor) == pytest.approx(expected, rel=1e-12)
+    torch.testing.assert_close(population_loss(simplex_gram(3), prior, k=5, scale=100), floor, rtol=1e-12, atol=0)
     assert population_loss(simplex_gram(3), prior, k=5, scale=5) > floor
 
 
@@ -123,7 +123,8 @@ def test_more_classes_than_fit_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(quadrature, "ENTRIES", 2500)
     pieces = gram.clone().requires_grad_()
     population_loss(pieces, prior, k=3).backward()
-    torch.testing.assert_close(pieces.grad, whole.grad, rtol=1e-14, atol=1e-17)
+    # The same hundreds of nodes are summed in another order.
+    torch.testing.assert_close(pieces.grad, whole.grad, rtol=1e-12, atol=1e-15)
 
 
 def test_derivatives_of_rows() -> None:
@@ -145,7 +146,7 @@ def test_derivatives_of_rows() -> None:
 
 def test_scale_zero_sees_no_gram() -> None:
     gram, prior = model(5, 3)
-    assert float(population_loss(gram, prior, k=4, scale=0.0)) == pytest.approx(math.log(5), rel=1e-14)
+    assert float(population_loss(gram, prior, k=4, scale=0.0)) == pytest.approx(math.log(5), rel=1e-12)
 
 
 @pytest.mark.parametrize("prior", [[0.5, 0.25, 0.25], np.array([0.5, 0.25, 0.25]), torch.tensor([0.5, 0.25, 0.25])])
