@@ -242,3 +242,58 @@ def test_no_image_is_left_over_alone(config: RunConfig, tiny_data: Dataset, tmp_
     pool = {"batch_size": 16, "micro_batch": 3, "pairs.negatives": 3, "pairs.pool": 10}
     with pytest.warns(CouplingWarning, match="batch norm"):
         assert train(changed(config, pool), tmp_path / "run", dataset=tiny_data).finished
+
+
+CONSTANT = {"optimiser.schedule": "constant", "optimiser.warmup_steps": 2}
+
+
+def test_a_run_is_trained_longer(config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    short, long = changed(config, {**CONSTANT, "steps": 5}), changed(config, {**CONSTANT, "steps": 9})
+    whole = train(long, tmp_path / "whole", dataset=tiny_data)
+    first = train(short, tmp_path / "run", dataset=tiny_data)
+    assert [path.name for path in checkpoints(first.folder)] == ["checkpoint-000000005.safetensors"]
+    evaluate(first, tiny_data)
+    # A run that is finished and asked for again keeps what it needs.
+    assert _same(train(short, tmp_path / "run", dataset=tiny_data), first)
+    with pytest.raises(SystemError):
+        train(long, tmp_path / "run", Stopper(6, crash=True), tiny_data)
+    assert Run.load(first.folder).config.steps == 9
+    run = train(long, tmp_path / "run", dataset=tiny_data)
+    assert _same(run, whole)
+    assert run.step == 9
+    assert not (run.folder / "evaluation.json").exists()
+    assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4, 5, 6, 8, 9]
+
+
+def test_a_run_that_is_not_finished_is_trained_longer(config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(changed(config, {**CONSTANT, "steps": 5}), tmp_path / "run", Stopper(3), tiny_data)
+    long = changed(config, {**CONSTANT, "steps": 9})
+    assert _same(train(long, tmp_path / "run", dataset=tiny_data), train(long, tmp_path / "whole", dataset=tiny_data))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {**CONSTANT, "optimiser.warmup_steps": 4}, {**CONSTANT, "momentum.decay": 0.9, "momentum.rise": True}],
+    ids=["cosine", "a warm-up of half the steps", "a rising decay"],
+)
+def test_a_run_whose_steps_depend_on_their_number_is_not(
+    changes: dict[str, object], config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    run = train(changed(config, {**changes, "steps": 5}), tmp_path / "run", dataset=tiny_data)
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    assert sorted(before) == ["config.json", "metrics.jsonl", "weights.safetensors"]
+    with pytest.raises(ConfigError, match=r"steps is 5 there, 9 here, and more steps go on .*schedule=constant"):
+        train(changed(config, {**changes, "steps": 9}), tmp_path / "run", dataset=tiny_data)
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+
+
+def test_without_its_last_checkpoint_a_run_is_not_trained_longer(
+    config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    run = train(changed(config, {**CONSTANT, "steps": 5}), tmp_path / "run", dataset=tiny_data)
+    (last,) = checkpoints(run.folder)
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(ConfigError, match="and from the last checkpoint"):
+        train(changed(config, {**CONSTANT, "steps": 9}), tmp_path / "run", dataset=tiny_data)
+    assert Run.load(run.folder).finished

@@ -9,14 +9,12 @@ from pathlib import Path
 
 from couplings.cli.closing import close_run
 from couplings.display import say
-from couplings.train.checkpoint import read_json
-from couplings.train.config import RunConfig, with_overrides
+from couplings.train.config import DataConfig, images_with
 from couplings.train.data import Dataset
 from couplings.train.errors import DataError
-from couplings.train.evaluate import Evaluation, evaluate
-from couplings.train.folder import EVALUATION
+from couplings.train.evaluate import Evaluation, evaluate, read_evaluation
 from couplings.train.pictures import COUPLING, CURVES, draw_run
-from couplings.train.run import Run
+from couplings.train.run import AbsentLoss, Run
 from couplings.train.sources import load
 
 
@@ -26,14 +24,14 @@ def evaluate_command(folder: Path, data_folder: Path | None) -> None:
     if not run.finished:
         say(f"This run was stopped after {run.step} of {run.config.steps} steps.")
     moved = {} if data_folder is None else {"data.folder": data_folder}
-    dataset = images_of(with_overrides(run.config, moved))
+    dataset = images_of(images_with(run.config.data, moved))
     run.check_shape(dataset.shape)
     measure(run, dataset)
 
 
-def images_of(config: RunConfig) -> Dataset:
-    """Load the images of a config and say what they are."""
-    dataset = load(config.data)
+def images_of(images: DataConfig) -> Dataset:
+    """Load images and say what they are."""
+    dataset = load(images)
     channels, height, width = dataset.shape
     say(
         f"{dataset.name}: {len(dataset.train_images):,} training and {len(dataset.test_images):,} test images, "
@@ -44,7 +42,7 @@ def images_of(config: RunConfig) -> Dataset:
 
 def measure_once(run: Run, dataset: Dataset) -> None:
     """Measure a run, or show what was measured before."""
-    known, pictures = _measured(run.folder / EVALUATION), [run.folder / name for name in (CURVES, COUPLING)]
+    known, pictures = _measured(run.folder), [run.folder / name for name in (CURVES, COUPLING)]
     if known is not None and all(path.is_file() for path in pictures):
         say(f"It is measured, too; couplings evaluate {shlex.quote(str(run.folder))} measures again.")
         close_run(run, known, pictures)
@@ -52,14 +50,12 @@ def measure_once(run: Run, dataset: Dataset) -> None:
         measure(run, dataset)
 
 
-def _measured(path: Path) -> Evaluation | None:
+def _measured(folder: Path) -> Evaluation | None:
     """None if nothing was measured, or it cannot be read."""
-    if not path.is_file():
-        return None
     try:
-        return Evaluation.from_json(read_json(path))
-    except (DataError, KeyError, TypeError):
-        say(f"{path} is damaged: it is measured again.")
+        return read_evaluation(folder)
+    except DataError as error:
+        say(f"{error}: it is measured again.")
         return None
 
 
@@ -68,6 +64,8 @@ def measure(run: Run, dataset: Dataset) -> None:
     say("Measuring frozen features and drawing: a few seconds.")
     rest = f"couplings evaluate {shlex.quote(str(run.folder))}"
     with _said_on_stop(lambda: f"stopped while measuring; the weights are saved, and '{rest}' continues"):
+        if isinstance(run.loss, AbsentLoss):
+            say(f"No picture of the coupling: the run's loss, '{run.config.loss.name}', is none of couplings.")
         pictures = draw_run(run, dataset)
         close_run(run, _evaluation(run, dataset), pictures)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from couplings.cli.export import EmbedOptions, PartName
 from couplings.cli.settings import merged
 from couplings.display import bar, say
-from couplings.train.config import DataConfig, RunConfig, with_overrides
+from couplings.train.config import DataConfig, RunConfig, images_with, with_overrides
 from couplings.train.embed_file import Part, check_output, count, embed_dataset, write_embeddings
 from couplings.train.errors import ConfigError
 from couplings.train.export import check_target, export
@@ -67,7 +67,7 @@ def _images(config: RunConfig, options: EmbedOptions) -> DataConfig:
             raise ConfigError(
                 "this run was trained on images given in Python; name others with --data, or use Run.embed"
             )
-        return with_overrides(config, changes).data
+        return images_with(config.data, changes)
     size = {} if config.data.size is None else {"data.size": config.data.size}
     return with_overrides(preset(options.data), {**size, **changes}).data
 

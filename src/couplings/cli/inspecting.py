@@ -22,9 +22,9 @@ from couplings.inspection.files import DUPLICATES, NUMBERS, PAIRS, ROWS, tables
 from couplings.inspection.page import page
 from couplings.inspection.runs import Where, folder_subject, is_run, run_subject
 from couplings.losses import Loss
-from couplings.train.config import LossConfig, with_overrides
+from couplings.train.config import LossConfig, images_with
 from couplings.train.errors import ConfigError
-from couplings.train.run import Run
+from couplings.train.run import AbsentLoss, Run
 
 _PAGE = "inspection.html"
 _FILES = (NUMBERS, _PAGE, *(f"{name}.{kind}" for name in (PAIRS, DUPLICATES, ROWS) for kind in ("csv", "parquet")))
@@ -88,7 +88,7 @@ def _check_installed(options: InspectOptions) -> None:
 def _subject(source: Path, run: Run | None, options: InspectOptions, stages: _Stages) -> Subject:
     if run is not None:
         moved = {} if options.data_folder is None else {"data.folder": options.data_folder}
-        images = with_overrides(run.config, moved).data
+        images = images_with(run.config.data, moved)
         where = Where.PROJECTIONS if options.space is None else Where(options.space.value)
         return run_subject(run, where, images, lambda share: stages.update("embedding", share))
     if source.is_dir():
@@ -127,6 +127,9 @@ def _settings(options: InspectOptions, run: Run | None) -> Settings:
 def _losses(options: InspectOptions, run: Run | None) -> dict[str, Loss]:
     """The loss in question first."""
     own = {run.config.loss.name: run.loss} if run is not None and options.loss is None else {}
+    if own and run is not None and isinstance(run.loss, AbsentLoss):
+        say(f"The run's loss, '{run.config.loss.name}', is none of couplings: {_USUAL} takes its place (--loss).")
+        own = {}
     first = _USUAL if options.loss is None else options.loss
     words = [*([] if own else [first]), *(_BESIDE if options.beside is None else options.beside)]
     made = {one.name: _built(one) for one in losses_named(words, _parsed)}

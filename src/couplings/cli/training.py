@@ -36,7 +36,7 @@ def train_command(recipe: Path | None, options: TrainOptions) -> None:
     config = with_overrides(base.config, merged(settings))
     if base.about:
         say(base.about)
-    dataset = images_of(config)
+    dataset = images_of(config.data)
     folder = options.output or _default_folder(config, base, recipe)
     log = options.log if options.log and first_process() else ()
     with TrainingDisplay() as display, opened(log, folder, config) as loggers:

@@ -12,8 +12,8 @@ from couplings.compare.variants import Objective
 from couplings.train.checkpoint import read_json, saved_step
 from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError, DataError
-from couplings.train.evaluate import Evaluation
-from couplings.train.folder import CONFIG, EVALUATION, EXCLUDED, FREE, WEIGHTS, writer
+from couplings.train.evaluate import Evaluation, read_evaluation
+from couplings.train.folder import CONFIG, EXCLUDED, FREE, WEIGHTS, writer
 from couplings.train.run import describe_run
 from couplings.train.sources import load
 
@@ -75,8 +75,8 @@ def free(trial: Trial) -> None:
 def measured(trial: Trial) -> Evaluation | None:
     """What was measured; None if nothing was, or the file is damaged."""
     try:
-        return Evaluation.from_json(read_json(trial.folder / EVALUATION))
-    except (DataError, KeyError, TypeError):
+        return read_evaluation(trial.folder)
+    except DataError:
         return None
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from couplings.files import named, write_bytes
 from couplings.train.errors import DataError
 from couplings.train.sealed import SEAL, data_checksum, read_facts, read_tensors, write_sealed
+from couplings.train.texts import read_text
 
 __all__ = [
     "Checkpoint",
@@ -43,6 +44,7 @@ __all__ = [
 _PATTERN, _KEPT = "checkpoint-*.safetensors", 2
 _NO_CHECKPOINT = "no whole checkpoint"
 _REMEDY = "restore it, or make it anew with --overwrite"
+_LARGEST_JSON = 2**24
 _LONGEST = 240
 """Characters of torch's words in a message of ours."""
 
@@ -76,8 +78,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; raises :class:`DataError` that names a missing or damaged file."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        return json.loads(read_text(path, _LARGEST_JSON))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error})") from None
 
 
@@ -95,9 +97,9 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob(_PATTERN), reverse=True)
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Remove all checkpoints."""
-    for path in checkpoints(folder):
+def remove_checkpoints(folder: Path, keep: int = 0) -> None:
+    """Remove all checkpoints but for the newest ones that are kept."""
+    for path in checkpoints(folder)[keep:]:
         path.unlink(missing_ok=True)
 
 

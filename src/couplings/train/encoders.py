@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from couplings.train.errors import ConfigError, did_you_mean, shown
+from couplings.train.errors import ConfigError, brief, did_you_mean, shown
 
 __all__ = ["ENCODERS", "TIMM", "Embedded", "Encoder", "ImageShape", "Model", "build_encoder", "head"]
 
@@ -223,8 +223,9 @@ def _features(backbone: nn.Module, shape: ImageShape) -> int:
     with torch.no_grad():
         out = backbone.eval()(torch.zeros(1, *shape))
     backbone.train(training)
-    if out.ndim != 2:
-        raise ConfigError(f"the encoder must give features (n, d), got shape {tuple(out.shape)}")
+    if not isinstance(out, Tensor) or out.ndim != 2:
+        came = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise ConfigError(f"encoder: it must give features (n, d), got {came}; leave out what makes it give another")
     return int(out.shape[1])
 
 
@@ -235,9 +236,19 @@ def _backbone(name: str, shape: ImageShape, params: dict[str, Any]) -> nn.Module
         return ENCODERS[name](shape, **params)
     except ConfigError:
         raise
-    except (TypeError, ValueError, RuntimeError, OSError) as error:
-        why = str(error) or type(error).__name__
-        raise ConfigError(f"encoder.params: '{name}' cannot be built with {params} ({why})") from None
+    # Timm hands parameters on to many places, and each raises what it likes.
+    except Exception as error:
+        if isinstance(error, MemoryError) or not (name.startswith(TIMM) or isinstance(error, _REFUSALS)):
+            raise
+        raise _unfit(name, params, error) from None
+
+
+_REFUSALS = (TypeError, ValueError, RuntimeError, OSError)
+
+
+def _unfit(name: str, params: dict[str, Any], error: Exception) -> ConfigError:
+    reason = brief(str(error)) or type(error).__name__
+    return ConfigError(f"encoder.params: '{name}' cannot be built with {shown(params)} ({reason})")
 
 
 def build_encoder(name: str, shape: ImageShape, params: dict[str, Any] | None = None) -> Encoder:
@@ -262,4 +273,8 @@ def build_encoder(name: str, shape: ImageShape, params: dict[str, Any] | None = 
         raise ConfigError(
             f"encoder.name: '{name}' does not take images of {size} pixels ({error}); set data.size"
         ) from None
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError) or not params:
+            raise
+        raise _unfit(name, params, error) from None
     return Encoder(backbone.to(memory_format=torch.channels_last), dim, shape.channels)

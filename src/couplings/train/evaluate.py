@@ -10,26 +10,29 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from couplings.diagnostics import alignment, effective_rank, uniformity
 from couplings.errors import warn
-from couplings.train.checkpoint import write_json
+from couplings.train.checkpoint import read_json, write_json
 from couplings.train.config import EvaluationConfig, RunConfig
 from couplings.train.data import Dataset, to_float
 from couplings.train.encoders import Encoder
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.folder import EVALUATION
 from couplings.train.neighbours import knn_predict
+from couplings.train.records import first_mistake
 from couplings.train.run import Run, build_model, embed, without_fetching
 from couplings.train.sources import load
 from couplings.train.views import Views
 
-__all__ = ["Evaluation", "Probe", "baselines", "evaluate"]
+__all__ = ["Evaluation", "Probe", "baselines", "evaluate", "read_evaluation"]
 
 
 class Probe(NamedTuple):
@@ -91,9 +94,31 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
-        """The inverse of :meth:`to_json`."""
-        probes = {name: Probe(**values[name]) for name in _PROBES if values.get(name) is not None}
-        return cls(**{**values, **probes})
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DataError: values that it does not give.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            raise DataError(first_mistake(error)) from None
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """What was measured of a run; None if nothing was.
+
+    Raises:
+        DataError: the file is damaged, or not written by :func:`evaluate`; it is named.
+    """
+    path = folder / EVALUATION
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    try:
+        return Evaluation.from_json(values)
+    except DataError as error:
+        raise DataError(f"{path} was not written by couplings evaluate ({error})") from None
 
 
 _PROBES = ("trained", "pixels", "untrained", "pretrained")

@@ -172,13 +172,12 @@ def _parts(model: Model, with_projector: bool) -> nn.ModuleDict:
 
 def _describe(run: Run, parts: nn.ModuleDict, graph: Graph | None) -> dict[str, Any]:
     """What ``config.json`` holds: enough to build the parts again, and where they come from."""
-    encoder = run.config.encoder
     # The weights are here: nothing is fetched when they are loaded.
-    params = encoder.from_scratch.params
+    encoder = run.config.encoder.from_scratch
     return {
         "format": ENCODER_FORMAT,
         "version": _VERSION,
-        "encoder": {"name": encoder.name, "params": params},
+        "encoder": {"name": encoder.name, "params": encoder.params},
         "projector": run.config.projector.model_dump() if "projector" in parts else None,
         "image_shape": list(run.shape),
         "features": run.encoder.dim,

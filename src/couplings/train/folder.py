@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from couplings.files import half_written, named, remove_leftovers
-from couplings.train.checkpoint import checkpoints, read_json, remove_checkpoints, write_json
+from couplings.train.checkpoint import checkpoints, newest_checkpoint, read_json, remove_checkpoints, write_json
 from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError, DataError
 
@@ -35,6 +35,11 @@ _VIEWERS, _TENSORBOARD = ("wandb.json", "trackio.json"), "tensorboard"
 _LOCK = ".lock"
 FREE = ("data.folder", "data.download", "data.max_pixels", "checkpoint_every")
 """Settings that change nothing about what a run computes."""
+_STEPS = "steps"
+_LONGER = (
+    ", and more steps go on from those there with optimiser.schedule=constant alone, whose rate does not depend on"
+    " their number, and from the last checkpoint"
+)
 EXCLUDED, _PAIRS = "excluded_pairs", "pairs.exclude"
 """What tells another file of excluded pairs, and the setting that names it: a file may move."""
 
@@ -57,6 +62,7 @@ def run_folder(folder: Path, described: Mapping[str, Any], overwrite: bool) -> I
             if overwrite:
                 _unlink(folder)
             _refuse_another(folder, described)
+            _lengthen(folder, described)
             remove_leftovers(folder)
             try:
                 _begin(folder, described)
@@ -74,6 +80,14 @@ def run_folder(folder: Path, described: Mapping[str, Any], overwrite: bool) -> I
 
 def _begin(folder: Path, described: Mapping[str, Any]) -> None:
     if not (folder / CONFIG).is_file():
+        write_json(folder / CONFIG, described)
+
+
+def _lengthen(folder: Path, described: Mapping[str, Any]) -> None:
+    """Let a run that is asked for more steps go on from its last checkpoint, which holds all of it."""
+    if (folder / CONFIG).is_file() and read_json(folder / CONFIG)["config"]["steps"] != described["config"]["steps"]:
+        # In this order: whatever stops us, what lies there is a run that is not finished.
+        (folder / WEIGHTS).unlink(missing_ok=True)
         write_json(folder / CONFIG, described)
 
 
@@ -134,7 +148,7 @@ def _refuse_another(folder: Path, described: Mapping[str, Any]) -> None:
     if not (folder / CONFIG).is_file():
         return
     try:
-        changed = _changed(read_json(folder / CONFIG), described)
+        changed = _changed(folder, read_json(folder / CONFIG), described)
     except DataError as error:
         raise ConfigError(f"folder: {error}; name another folder, or replace the run with --overwrite") from None
     if changed:
@@ -144,7 +158,7 @@ def _refuse_another(folder: Path, described: Mapping[str, Any]) -> None:
         )
 
 
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _changed(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What keeps a run from being continued, a phrase each."""
     try:
         before, after = (RunConfig(**described["config"]) for described in (old, new))
@@ -152,16 +166,25 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         return [f"its {CONFIG} was not written by couplings"]
     except ConfigError as error:
         return [f"its {CONFIG} has other keys: {error}"]
+    longer = _STEPS if before.begins(after) and _can_go_on(folder, before.steps) else None
     found = [
-        f"{key} is {was!r} there, {now!r} here"
+        f"{key} is {was!r} there, {now!r} here{_LONGER if key == _STEPS and now > was else ''}"
         for key, (was, now) in differences(before, after).items()
-        if key not in FREE and not (key == _PAIRS and was and now)
+        if key not in (*FREE, longer) and not (key == _PAIRS and was and now)
     ]
     if not found and old.get(EXCLUDED) != new.get(EXCLUDED):
         found = [f"{_PAIRS} lists other pairs there"]
     # Arrays given in Python have no name to be told by, and files change.
     same_images = all(old.get(key) == new.get(key) for key in ("image_shape", "images"))
     return found if found or same_images else ["its training images are others, or their labels, or the test images"]
+
+
+def _can_go_on(folder: Path, steps: int) -> bool:
+    """Whether there is a checkpoint of the weights, or none are there yet."""
+    if not (folder / WEIGHTS).is_file():
+        return True
+    found = newest_checkpoint(folder, steps)
+    return found is not None and found.step == steps
 
 
 def forget_measurements(folder: Path) -> None:

@@ -53,7 +53,7 @@ def train(
 
     A run that was stopped, by whatever, is continued by the same call, and ends with the weights of a run that never
     was: every ``checkpoint_every`` steps all that the next step depends on is written. A finished run is returned as
-    it is.
+    it is; asked for more ``steps`` it goes on, where those it has are those of the longer run: at a constant rate.
 
     Args:
         config: all settings.
@@ -89,7 +89,7 @@ def train(
         if fabric.broadcast((place / WEIGHTS).is_file()):
             listener.on_message(f"{place} holds this run, finished: nothing is left to train.")
             if first:
-                remove_checkpoints(place)
+                remove_checkpoints(place, _kept(config))
         else:
             if excluded is not None:
                 listener.on_message(str(excluded))
@@ -97,6 +97,11 @@ def train(
             _Training(prepare(config, data, fabric, pairs), place, listener).run()
         run = Run.load(place)
     return Run(place, config, run.model, run.loss, run.step, data.shape, data)
+
+
+def _kept(config: RunConfig) -> int:
+    """How many checkpoints a finished run keeps: the last, where it can be trained longer."""
+    return int(config.begins(config.model_copy(update={"steps": config.steps + 1})))
 
 
 @dataclass(frozen=True)
@@ -134,8 +139,11 @@ class _Training:
         if trainer.fabric.is_global_zero:
             # In this order: with its weights the run is finished, whatever else is left.
             parts = weight_parts(network, trainer.learner.loss)
+            keep = _kept(trainer.config)
+            if keep:
+                self._save()
             save_weights(self.folder / WEIGHTS, parts, trainer.done)
-            remove_checkpoints(self.folder)
+            remove_checkpoints(self.folder, keep)
         trainer.fabric.barrier()
 
     def _continue(self) -> None:

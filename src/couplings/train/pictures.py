@@ -13,8 +13,10 @@ from couplings.errors import UserError
 from couplings.losses import LOSSES, Sides, parameters_of
 from couplings.report import coupling_picture, curves
 from couplings.train.data import Dataset
+from couplings.train.errors import DataError
 from couplings.train.exclusions import read_exclusions
-from couplings.train.run import Run
+from couplings.train.folder import METRICS
+from couplings.train.run import AbsentLoss, Run
 from couplings.train.views import Views
 
 CURVES, COUPLING = "curves.png", "coupling.png"
@@ -24,22 +26,29 @@ _ROWS = 100
 def draw_run(run: Run, dataset: Dataset) -> list[Path]:
     """Write ``curves.png`` and ``coupling.png`` into the run's folder and return their paths.
 
-    The coupling is that of a fixed batch of training images, a few of each class, in fresh views.
+    The coupling is that of a fixed batch of training images, a few of each class, in fresh views; there is none of a
+    loss that is not known here.
     """
-    return [draw_curves(run), draw_coupling(run, dataset, run.folder / COUPLING)]
+    drawn = [draw_curves(run)]
+    return drawn if isinstance(run.loss, AbsentLoss) else [*drawn, draw_coupling(run, dataset, run.folder / COUPLING)]
 
 
 def draw_curves(run: Run) -> Path:
     """Write ``curves.png`` into the run's folder."""
     path = run.folder / CURVES
-    curves(run.metrics(), path, title=title(run, f", {run.step} steps"))
+    records = run.metrics()
+    if not any("loss" in record for record in records):
+        log = run.folder / METRICS
+        raise DataError(f"{log} holds no record of the training, so that there is no curve to draw; restore it")
+    curves(records, path, title=title(run, f", {run.step} steps"))
     return path
 
 
 def title(run: Run, what: str) -> str:
     """The loss, the data set, the seed and ``what``; below them the loss's parameters, given or not."""
     settings = run.config.loss
-    defaults = {name: part.default for name, part in parameters_of(LOSSES[settings.name]).items()}
+    known = parameters_of(LOSSES[settings.name]).items() if settings.name in LOSSES else ()
+    defaults = {name: part.default for name, part in known}
     # Switches say something only if they were turned.
     spoken = {name: value for name, value in defaults.items() if value is not None and not isinstance(value, bool)}
     params = ", ".join(f"{name} {value}" for name, value in (spoken | settings.params).items())

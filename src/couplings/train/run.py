@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import zlib
 from collections.abc import Mapping, Sequence
@@ -14,19 +13,61 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from couplings.losses import Loss
+from couplings.coupling import Coupling
+from couplings.losses import LOSSES, Batch, Couplings, Loss
 from couplings.train.checkpoint import fill, load_weights, newest_checkpoint, read_json
-from couplings.train.config import RunConfig
+from couplings.train.config import LossConfig, RunConfig
 from couplings.train.data import Dataset, to_float, to_images
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, head
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.folder import CONFIG, ENCODER_FORMAT, EXCLUDED, METRICS, WEIGHTS
 from couplings.train.neighbours import leave_one_out_accuracy
 from couplings.train.pair_file import checksum
+from couplings.train.records import read_records
 
-__all__ = ["Run", "build_model", "describe_run", "weight_parts"]
+__all__ = ["AbsentLoss", "Run", "build_model", "describe_run", "weight_parts"]
 
 PACKAGES = ("couplings", "torch", "torchvision", "lightning-fabric", "scikit-learn")
+
+
+class AbsentLoss(Loss):
+    """Stands for the loss of a run that is not known here; who calls it is told how to make it known."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def couplings(self, batch: Batch) -> dict[str, Coupling]:
+        """There are none.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            f"loss.name: '{self.name}' is no loss of couplings; put its class into couplings.losses.LOSSES under this"
+            " name, and read the run again"
+        )
+
+    def value(self, batch: Batch, couplings: Couplings) -> Tensor:
+        """Not reached: couplings come first."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """What the loss had learnt is left alone."""
+
+
+def _known(loss: object) -> bool:
+    return loss in LOSSES
+
+
+def _config(saved: Mapping[str, Any]) -> RunConfig:
+    """Settings as they were saved; those of a loss that is not known here are not looked at."""
+    loss = saved.get("loss")
+    if not isinstance(loss, dict) or not isinstance(loss.get("name"), str) or _known(loss["name"]):
+        return RunConfig(**saved)
+    rest = RunConfig(**{key: value for key, value in saved.items() if key != "loss"})
+    unread = LossConfig.model_construct(name=loss["name"], params=loss.get("params", {}))
+    return rest.model_copy(update={"loss": unread})
 
 
 @dataclass(frozen=True)
@@ -38,7 +79,8 @@ class Run:
             ``evaluation.json``.
         config: all settings.
         model: encoder and projector, in eval mode.
-        loss: with what it has learnt (a temperature).
+        loss: with what it has learnt (a temperature). A loss of one's own that is not in ``couplings.losses.LOSSES``
+            when the run is read is an :class:`AbsentLoss`: all but the loss can be used.
         step: steps that the weights have seen.
         shape: of the images.
         dataset: the images it was trained on, if they are still in memory.
@@ -69,12 +111,13 @@ class Run:
                 "in Python with couplings.train.load_encoder"
             )
         try:
-            config, shape = RunConfig(**saved["config"]), ImageShape(*saved["image_shape"])
-        except (KeyError, TypeError) as error:
+            config, shape = _config(saved["config"]), ImageShape(*saved["image_shape"])
+        except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{place / CONFIG} was not written by couplings ({error!r}); restore it") from None
         except ConfigError as error:
             raise ConfigError(f"{place / CONFIG}: {error}") from None
-        model, loss = build_model(without_fetching(config), shape), config.loss.build()
+        model = build_model(without_fetching(config), shape)
+        loss = config.loss.build() if _known(config.loss.name) else AbsentLoss(config.loss.name)
         step = _load(place, model, loss, config.steps)
         return cls(place, config, model.eval(), loss, step, shape)
 
@@ -112,11 +155,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of the training, one a logged step."""
-        path = self.folder / METRICS
-        try:
-            return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-        except ValueError as error:
-            raise DataError(f"{path} holds a line that is no JSON ({error}); restore it, or remove it") from None
+        return read_records(self.folder / METRICS)
 
     def knn_accuracy(self, images: Any, labels: Any, neighbours: int = 20) -> float:
         """Share of ``images`` whose nearest others (cosine, weighted vote) name their class: leave one out."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,8 +14,9 @@ from typing import Any
 
 from couplings.train.checkpoint import checkpoints, read_json, saved_step
 from couplings.train.errors import DataError
-from couplings.train.evaluate import Evaluation
+from couplings.train.evaluate import Evaluation, read_evaluation
 from couplings.train.folder import CONFIG, EVALUATION, METRICS, WEIGHTS, writer
+from couplings.train.records import read_records
 
 __all__ = ["RunState", "RunSummary", "find_runs"]
 
@@ -132,7 +132,7 @@ def _summary(folder: Path) -> RunSummary:
     known = {"data": config["data"]["name"], "loss": config["loss"]["name"], "seed": config["seed"]}
     known.update(steps=config["steps"], when=when)
     try:
-        records, evaluation, saved = _records(folder), _evaluation(folder), _saved_step(folder)
+        records, evaluation, saved = read_records(folder / METRICS), read_evaluation(folder), _saved_step(folder)
     except DataError as error:
         return RunSummary(folder, RunState.DAMAGED, reason=str(error), **known)
     step = max([saved, *(record["step"] for record in records[-1:])])
@@ -170,31 +170,6 @@ def _newest(folder: Path) -> datetime | None:
             if not path.name.startswith("."):
                 times.append(path.stat().st_mtime)
     return datetime.fromtimestamp(max(times), timezone.utc).astimezone() if times else None
-
-
-def _records(folder: Path) -> list[dict[str, Any]]:
-    """The training's records; a last line that was cut off by a kill does not count."""
-    path = folder / METRICS
-    if not path.is_file():
-        return []
-    lines = path.read_text(errors="replace").split("\n")
-    try:
-        found = [json.loads(line) for line in lines[:-1]]
-        if not all(isinstance(record["step"], int) for record in found):
-            raise TypeError("a step must be a whole number")
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read ({error})") from None
-    return found
-
-
-def _evaluation(folder: Path) -> Evaluation | None:
-    path = folder / EVALUATION
-    if not path.is_file():
-        return None
-    try:
-        return Evaluation.from_json(read_json(path))
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path} was not written by couplings evaluate ({error!r})") from None
 
 
 def _saved_step(folder: Path) -> int:

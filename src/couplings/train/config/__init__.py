@@ -8,7 +8,7 @@
 from couplings.train.config.base import Settings
 from couplings.train.config.images import DATA_NAMES, DataConfig, LocalViewsConfig, PairsConfig, ViewsConfig
 from couplings.train.config.model import EncoderConfig, LossConfig, MomentumConfig, PredictorConfig, ProjectorConfig
-from couplings.train.config.overrides import differences, with_overrides
+from couplings.train.config.overrides import differences, images_with, with_overrides
 from couplings.train.config.run import EvaluationConfig, OptimiserConfig, RunConfig
 from couplings.train.errors import ConfigError
 
@@ -29,5 +29,6 @@ __all__ = [
     "Settings",
     "ViewsConfig",
     "differences",
+    "images_with",
     "with_overrides",
 ]

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from couplings.train.config.base import Settings
+from couplings.train.config.images import DataConfig
 from couplings.train.config.run import RunConfig
 from couplings.train.errors import ConfigError, shown
 
-__all__ = ["differences", "with_overrides"]
+__all__ = ["differences", "images_with", "with_overrides"]
 
 
 def with_overrides(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
@@ -26,6 +27,15 @@ def with_overrides(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     for key, value in sorted(changes.items(), key=lambda change: not _is_name(*change)):
         _assign(values, key, value)
     return type(config)(**values)
+
+
+def images_with(data: DataConfig, changes: Mapping[str, Any]) -> DataConfig:
+    """Settings of images with some changed, by their keys in a :class:`RunConfig` (``"data.folder"``).
+
+    Raises:
+        ConfigError: as :func:`with_overrides`.
+    """
+    return with_overrides(RunConfig(data=data), changes).data
 
 
 def _is_name(key: str, value: Any) -> bool:

@@ -107,6 +107,12 @@ class RunConfig(Settings):
     diagnose_every: Steps = 50
     checkpoint_every: Steps = 100
 
+    def begins(self, longer: RunConfig) -> bool:
+        """Whether a run of more steps has the steps of this one: no rate, no decay depends on their number."""
+        fixed = self.optimiser.schedule == "constant" and 2 * self.optimiser.warmup_steps <= self.steps
+        rising = self.momentum is not None and self.momentum.rise
+        return fixed and not rising and self.steps < longer.steps
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
