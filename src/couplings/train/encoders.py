@@ -93,8 +93,10 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Mo
 
 
 def _check_width(width: int) -> None:
-    if not isinstance(width, int) or not 1 <= width <= _WIDEST:
-        raise ConfigError(f"encoder.width: must be a whole number of at least 1, at most {_WIDEST}, got {shown(width)}")
+    if not isinstance(width, int) or width < 1:
+        raise ConfigError(f"encoder.width: must be a whole number of at least 1, got {shown(width)}")
+    if width > _WIDEST:
+        raise ConfigError(f"encoder.width: must be at most {_WIDEST}, got {shown(width)}")
 
 
 class _GlobalAverage(nn.Module):
