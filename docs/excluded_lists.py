@@ -17,10 +17,10 @@ from couplings.diagnostics import nearest
 DEPTHS = {"near20k": 20_000, "near100k": 100_000}
 
 
-def write(path: Path, pairs: Tensor, similarity: Tensor) -> None:
+def write(path: Path, ids: np.ndarray, pairs: Tensor, similarity: Tensor) -> None:
     """A table that `couplings train --exclude-pairs` takes."""
     rows = zip(pairs.tolist(), similarity.tolist(), strict=True)
-    path.write_text("\n".join(["a,b,score", *(f"{a},{b},{score:.6f}" for (a, b), score in rows), ""]))
+    path.write_text("\n".join(["id_a,id_b,score", *(f"{ids[a]},{ids[b]},{score:.6f}" for (a, b), score in rows), ""]))
     print(f"{path}: {len(pairs):,} pairs")
 
 
@@ -31,15 +31,16 @@ def main() -> None:
     words.add_argument("folder", type=Path)
     given = words.parse_args()
     file = np.load(given.features)
-    z, labels, index = (torch.from_numpy(file[name]) for name in ("features", "labels", "index"))
+    z, labels = (torch.from_numpy(file[name]) for name in ("features", "labels"))
+    ids = file["ids"]
     pairs = nearest(z, 10).pairs()
     similarity = torch.nn.functional.cosine_similarity(z[pairs[:, 0]], z[pairs[:, 1]], dim=1)
     same = (labels[pairs[:, 0]] == labels[pairs[:, 1]]).nonzero()[:, 0]
     given.folder.mkdir(parents=True, exist_ok=True)
-    write(given.folder / "oracle.csv", index[pairs[same]], similarity[same])
+    write(given.folder / "oracle.csv", ids, pairs[same], similarity[same])
     order = similarity.argsort(descending=True, stable=True)
     for name, depth in DEPTHS.items():
-        write(given.folder / f"{name}.csv", index[pairs[order[:depth]]], similarity[order[:depth]])
+        write(given.folder / f"{name}.csv", ids, pairs[order[:depth]], similarity[order[:depth]])
 
 
 if __name__ == "__main__":

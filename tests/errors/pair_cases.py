@@ -43,6 +43,13 @@ PAIRS = (
     _csv("a quote that nobody closes", 'a,b\n1,"2\n', "pairs.csv", "write it again"),
     _csv("a number that is no training image", "a,b\n1,2\n3,32\n", "pairs.csv 2 32", "0 to 31"),
     _csv("a negative number", "a,b\n-1,2\n", "pairs.csv 1 -1", "0 to 31"),
+    _csv(
+        "ids of other images",
+        "id_a,id_b\nimages/0,images/1\nz/3,z/4\n",
+        "pairs.csv 2 'z/3' (1 of 2",
+        "id_a and id_b if",
+    ),
+    _csv("one id a pair", "id_a,b\nimages/0,1\n", "pairs.csv 'id_b'", "or id_a and id_b"),
     _csv("an image with itself", "a,b\n5,5\n", "pairs.csv 1 5", "leave the pair out"),
     _parquet(
         "a parquet file that is cut short",

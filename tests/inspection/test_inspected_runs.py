@@ -11,11 +11,14 @@ import torch
 from PIL import Image
 
 from couplings.inspection import inspect
-from couplings.inspection.files import numbers
+from couplings.inspection.arrays import Keys, read_arrays
+from couplings.inspection.files import numbers, tables
 from couplings.inspection.runs import Where, folder_subject, is_run, run_subject
-from couplings.train import Run, Silent, fit, preset, train, with_overrides
+from couplings.train import Run, Silent, fit, load, preset, train, with_overrides
 from couplings.train.data import to_images
+from couplings.train.embed_file import Part, embed_dataset, write_embeddings
 from couplings.train.errors import ConfigError, DataError
+from couplings.train.exclusions import read_exclusions
 from couplings.train.export import export
 
 _LIMIT = 60
@@ -126,6 +129,56 @@ def test_a_folder_of_images_in_classes(trained: tuple[Run, Run], tmp_path: Path,
     torch.testing.assert_close(found.embeddings[3:4], trained[0].embed(image), rtol=1e-4, atol=1e-5)
     assert found.label_of(3) == found.ids[3].split("/")[0]
     assert told[-1] == 1
+
+
+@pytest.fixture(scope="module")
+def on_files(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on a folder of 40 pictures; of some there are copies, of one 70."""
+    folder = tmp_path_factory.mktemp("files") / "pictures"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+    for number in range(120):
+        seed = 0 if number >= 50 else number % 40
+        pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / ("cat", "dog")[number % 2] / f"{number}.png")
+    config = with_overrides(preset("images"), {**_SMALL, "data.folder": folder})
+    return train(config, folder.parent / "run", Silent())
+
+
+@pytest.mark.parametrize("way", ["the folder", "the run", "its features"])
+def test_what_is_found_is_excluded_from_training(way: str, on_files: Run, tmp_path: Path) -> None:
+    """All copies that are trained on, and nothing else, whatever numbers the inspected rows had."""
+    config = on_files.config.data
+    assert config.folder is not None
+    if way == "the folder":
+        subject = folder_subject(config.folder, on_files.folder)
+    elif way == "the run":
+        subject = run_subject(on_files, Where.FEATURES)
+    else:
+        write_embeddings(tmp_path / "e.npz", embed_dataset(on_files, load(config), [Part.TEST, Part.TRAIN]))
+        subject = read_arrays(tmp_path / "e.npz", Keys())
+    path = tmp_path / "duplicates.csv"
+    path.write_bytes(tables(inspect(subject, {"infonce": on_files.loss}))[path.name])
+    data = load(config)
+    rows = torch.arange(len(data.train_images))
+    mask = read_exclusions(path, data).exclusions.mask(rows, rows)
+    assert mask is not None
+    pixels = data.train_images.flatten(1)
+    alike = (pixels[:, None] == pixels).all(2).fill_diagonal_(False)
+    assert alike.sum() > 2 * 1000
+    assert torch.equal(mask.forbidden(), alike)
+
+
+def test_rows_of_a_file_without_ids_are_no_images(on_files: Run, tmp_path: Path) -> None:
+    """Features that somebody made of the pictures, in another order perhaps."""
+    data = load(on_files.config.data)
+    np.savez(tmp_path / "z.npz", z=on_files.embed(data.train_images).numpy())
+    path = tmp_path / "duplicates.csv"
+    path.write_bytes(tables(inspect(read_arrays(tmp_path / "z.npz", Keys()), {"infonce": on_files.loss}))[path.name])
+    with pytest.raises(
+        DataError, match=r"no image of the data is called 'z\.npz/\d+'.*or drop the columns id_a and id_b"
+    ):
+        read_exclusions(path, data)
 
 
 def test_the_parts_of_a_folder_are_no_classes(trained: tuple[Run, Run], tmp_path: Path) -> None:

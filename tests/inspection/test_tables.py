@@ -22,6 +22,7 @@ from couplings.words import visible
 
 _N = 40
 _WORDS = ("a\rb", "\x1b[31mred\x00", "=1+1", "half \ud800", '"q",\n')
+_IDS = tuple(f"{_WORDS[row % len(_WORDS)]}{row}" for row in range(_N))
 
 
 def _found(**known: object) -> Inspection:
@@ -33,14 +34,14 @@ def _found(**known: object) -> Inspection:
 def _wild() -> dict[str, bytes]:
     words = tuple(_WORDS[row % len(_WORDS)] for row in range(_N))
     labels = torch.arange(_N) % len(_WORDS)
-    return tables(_found(ids=words, texts=words, labels=labels, classes=_WORDS))
+    return tables(_found(ids=_IDS, texts=words, labels=labels, classes=_WORDS))
 
 
 @pytest.mark.parametrize("name", ["pairs.csv", "duplicates.csv", "pairs.parquet", "duplicates.parquet"])
 def test_training_reads_pairs_of_wild_names(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(_wild()[name])
-    assert [4, 9] in read_pairs(path, _N).tolist()
+    assert [4, 9] in read_pairs(path, _N, _IDS).rows.tolist()
 
 
 def test_cells_steer_neither_a_reader_nor_a_spreadsheet() -> None:
@@ -63,7 +64,7 @@ def test_training_takes_a_table_without_pairs(ending: str, tmp_path: Path) -> No
     found = tables(replace(_found(ids=tuple("r" * _N)), duplicates=none))
     path = tmp_path / f"duplicates.{ending}"
     path.write_bytes(found[path.name])
-    assert read_pairs(path, _N).shape == (0, 2)
+    assert read_pairs(path, _N).rows.shape == (0, 2)
 
 
 def test_columns_of_an_empty_table_are_those_of_a_full_one() -> None:
@@ -95,6 +96,38 @@ def test_ids_stand_beside_the_numbers_of_their_rows() -> None:
     written = tables(_found(ids=ids, training=torch.arange(_N).flip(0)))["duplicates.csv"].decode()
     row = next(csv.DictReader(io.StringIO(written)))
     assert [row[name] for name in ("a", "b", "id_a", "id_b")] == ["30", "35", "image9", "image4"]
+
+
+def test_rows_without_ids_are_called_as_no_image_is() -> None:
+    found = _found()
+    found = replace(found, subject=replace(found.subject, name="z.npz"))
+    files = tables(found)
+    row = next(csv.DictReader(io.StringIO(files["duplicates.csv"].decode())))
+    assert [row[name] for name in ("a", "b", "id_a", "id_b")] == ["4", "9", "z.npz/4", "z.npz/9"]
+    rows = list(csv.DictReader(io.StringIO(files["rows.csv"].decode())))
+    assert [(row["id"], row["nearest_id"]) for row in rows if row["row"] in "49"] == [
+        ("z.npz/4", "z.npz/9"),
+        ("z.npz/9", "z.npz/4"),
+    ]
+    known = json.loads(files["inspection.json"])
+    assert known["ids"]["9"] == "z.npz/9"
+    assert {str(row) for *pair, _ in known["false_negative_candidates"] for row in pair} <= set(known["ids"])
+
+
+def test_copies_beyond_those_that_are_paired_are_one_group() -> None:
+    """Of 70 copies each is paired with the first; of two samples, whose rows are no duplicates by themselves."""
+    z = torch.randn(120, 6, generator=torch.Generator().manual_seed(0))
+    z[20:90] = z[20]
+    z[7] = z[3]
+    groups = torch.arange(120)
+    groups[20:50], groups[50:90] = 200, 201
+    subject = Subject("z", z, groups=groups)
+    found = inspect(subject, {"infonce": InfoNCE(0.2)}, Settings(batch_size=16, rounds=1))
+    rows = list(csv.DictReader(io.StringIO(tables(found)["duplicates.csv"].decode())))
+    members: dict[str, set[int]] = {}
+    for row in rows:
+        members.setdefault(row["group"], set()).update((int(row["a"]), int(row["b"])))
+    assert members == {"3": {3, 7}, "20": set(range(20, 90))}
 
 
 def test_a_table_of_an_earlier_inspection_is_not_named(

@@ -45,11 +45,29 @@ def test_the_mask_of_a_batch(queue: int) -> None:
         assert mask.codes.unique_consecutive().numel() == mask.codes.numel()
 
 
+@pytest.mark.parametrize("queue", [0, 7])
+def test_groups_are_their_pairs(queue: int) -> None:
+    random = torch.Generator().manual_seed(2)
+    for _ in range(20):
+        groups = torch.randint(12, (20,), generator=random)
+        alike = [[a, b] for a in range(20) for b in range(a) if groups[a] == groups[b]]
+        pairs = torch.cat([some_pairs(10, 20), torch.tensor(alike).reshape(-1, 2)])
+        rows = torch.randint(20, (10,), generator=random)
+        cols = torch.cat([rows, torch.randint(20, (queue,), generator=random)])
+        found = Exclusions.of(some_pairs(10, 20), 20, groups)
+        mask = found.mask(rows, cols)
+        forbidden = torch.zeros(10, 10 + queue).bool() if mask is None else mask.forbidden()
+        assert torch.equal(forbidden, dense(pairs, rows, cols))
+        assert len(found) == len({frozenset(pair) for pair in pairs.tolist()})
+
+
 def test_no_pair_is_no_mask() -> None:
     exclusions = Exclusions.of(torch.tensor([[0, 1]]), 5)
     assert exclusions.mask(torch.tensor([0, 2, 3]), torch.tensor([0, 2, 3])) is None
     assert Exclusions.of(torch.empty(0, 2).long(), 5).mask(torch.arange(5), torch.arange(5)) is None
     assert len(exclusions) == 1
+    alone = Exclusions.of(torch.empty(0, 2).long(), 5, torch.tensor([3, 1, 3, 0, 2]))
+    assert alone.mask(torch.tensor([0, 1, 3]), torch.tensor([0, 1, 3])) is None
 
 
 def _masks() -> list[tuple[PairMask, GivenMask]]:
@@ -123,9 +141,11 @@ _REPELLING = [name for name, case in CASES.items() if case.repels]
 def test_excluded_pairs_have_no_weight(name: str, storage: str) -> None:
     loss, views = CASES[name](), unit_views(n=6)
     rows = torch.arange(6).repeat(2)
-    mask = Exclusions.of(torch.tensor([[0, 1], [2, 5], [4, 1]]), 6).mask(rows, rows)
+    # Images 1 and 4 are alike.
+    mask = Exclusions.of(torch.tensor([[0, 1], [2, 5]]), 6, torch.tensor([0, 1, 2, 3, 1, 5])).mask(rows, rows)
     assert mask is not None
-    matrix = mask.forbidden()
+    matrix = dense(torch.tensor([[0, 1], [2, 5], [4, 1]]), rows, rows)
+    assert torch.equal(mask.forbidden(), matrix)
     reach = {} if storage == "dense" else {"dense": 0, "tiled": 0, "tile": 4, "panel": 50, "budget": 0}
     with limited(**reach):
         value = loss(*views, mask=mask)

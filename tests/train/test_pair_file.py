@@ -17,7 +17,8 @@ from pyarrow import parquet
 from couplings.train import ConfigError, DataError, Dataset, RunConfig, from_arrays, load, train
 from couplings.train import with_overrides as changed
 from couplings.train.config import DataConfig
-from couplings.train.embed_file import Part, embed_dataset
+from couplings.train.data import Part
+from couplings.train.embed_file import embed_dataset
 from couplings.train.exclusions import read_exclusions
 from couplings.train.pair_file import read_pairs
 
@@ -34,7 +35,8 @@ def test_formats_agree(tmp_path: Path) -> None:
     lines = ["b, a ,note", *(f'{b}, {a},"x,y"' for a, b in pairs.tolist()), ""]
     swapped.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8-sig", newline="")
     for file in (*files, swapped, tmp_path / "pairs.parquet"):
-        assert torch.equal(read_pairs(file, IMAGES), pairs)
+        assert torch.equal(read_pairs(file, IMAGES).rows, pairs)
+        assert set(read_pairs(file, IMAGES).groups.tolist()) == {-1}
 
 
 def test_rows_count_the_images_before_some_are_left_out(tmp_path: Path) -> None:
@@ -68,6 +70,100 @@ def test_the_index_of_an_embedding_is_such_a_row(tiny_config: RunConfig, tiny_da
 def test_what_is_held_out_counts_no_more() -> None:
     data = from_arrays(np.zeros((20, 8, 8)), np.arange(20) % 2, test_fraction=0.5)
     assert data.places.count == 10
+
+
+# Ids
+
+
+def _named(**more: Any) -> Dataset:
+    """Twenty images, called by letters, of which four are held out."""
+    images = np.arange(20, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
+    return from_arrays(images, ids=list("abcdefghijklmnopqrst"), test_fraction=0.2, **more)
+
+
+def _excluded(path: Path, data: Dataset) -> set[frozenset[str]]:
+    """The ids of the images that a file excludes with each other."""
+    names, rows = data.ids(Part.TRAIN), torch.arange(len(data.train_images))
+    mask = read_exclusions(path, data).exclusions.mask(rows, rows)
+    found = [] if mask is None else mask.forbidden().nonzero().tolist()
+    return {frozenset((names[a], names[b])) for a, b in found}
+
+
+def _pairs_of(*words: str) -> set[frozenset[str]]:
+    return {frozenset(word) for word in words}
+
+
+def _written(path: Path, ending: str, **columns: Any) -> Path:
+    if ending == ".parquet":
+        return _table(**columns)(path.with_suffix(ending))
+    rows = zip(*columns.values(), strict=True)
+    lines = [",".join("" if value is None else str(value) for value in row) for row in rows]
+    return _words("\n".join([",".join(columns), *lines, ""]))(path.with_suffix(ending))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_ids_find_images_whatever_the_numbers_say(ending: str, tmp_path: Path) -> None:
+    data = _named()
+    one, two, three, *_ = data.ids(Part.TRAIN)
+    away = data.ids(Part.TEST)[0]
+    file = _written(tmp_path / "x", ending, a=[0] * 3, b=[1] * 3, id_a=[one, away, one], id_b=[two, three, one])
+    assert _excluded(file, data) == {frozenset((one, two))}
+    assert str(read_exclusions(file, data)).startswith("Excluded pairs: 1 of 2; the others have an image that is not")
+    # Another share is held out, and some images are left out.
+    other = from_arrays(data.train_images.flip(0), ids=data.ids(Part.TRAIN)[::-1]).limited(8)
+    kept = set(other.ids(Part.TRAIN))
+    everything = [(a, b) for a in data.ids(Part.TRAIN) for b in data.ids(Part.TRAIN) if a < b]
+    file = _written(tmp_path / "y", ending, **dict(zip(("id_a", "id_b"), zip(*everything, strict=True), strict=True)))
+    assert _excluded(file, other) == {frozenset(pair) for pair in everything if kept.issuperset(pair)}
+
+
+def test_every_source_names_its_images_by_their_place_in_it() -> None:
+    whole = load(DataConfig(name="digits"))
+    some = load(DataConfig(name="digits", imbalance="linear", limit=50))
+    assert {*whole.ids(Part.TRAIN), *whole.ids(Part.TEST)} == {f"digits/{row}" for row in range(1797)}
+    place = {name: row for row, name in enumerate(whole.ids(Part.TRAIN))}
+    rows = torch.tensor([place[name] for name in some.ids(Part.TRAIN)])
+    assert torch.equal(whole.train_images[rows], some.train_images)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_images_of_a_group_are_all_alike(ending: str, tmp_path: Path) -> None:
+    """Listed with one that is not trained on; a group of two numbers; pairs without a group are not closed."""
+    data = _named()
+    away = data.ids(Part.TEST)[0]
+    a, b, c, d, e, f, g, h, i = data.ids(Part.TRAIN)[:9]
+    columns = {
+        "id_a": [away, away, away, d, e, g, h],
+        "id_b": [a, b, c, e, f, h, i],
+        "group": [3.0, 3.0, 3.0, 7.0, 8.0, None, None],
+    }
+    found = _excluded(_written(tmp_path / "x", ending, **columns), data)
+    assert found == _pairs_of(a + b, a + c, b + c, d + e, d + f, e + f, g + h, h + i)
+    assert len(read_exclusions(tmp_path / f"x{ending}", data).exclusions) == 8
+
+
+def test_groups_of_numbers(tmp_path: Path) -> None:
+    file = _words("a,b,group\n1,2,x\n1,3, x \n4,5,\n")(tmp_path / "x.csv")
+    data = from_arrays(np.zeros((8, 4, 4)), name="n")
+    expected = {frozenset((f"n/{one}", f"n/{other}")) for one, other in ((1, 2), (1, 3), (2, 3), (4, 5))}
+    assert _excluded(file, data) == expected
+
+
+STRANGE = {
+    "another name": ("id_a,id_b\na,b\na,z\n", r"pair 2: no image .* called 'z' \(1 of 2 pairs name such\); inspect"),
+    "a number for a name": ("id_a,id_b\n0,1\n", r"no image of the data is called '0' .* or drop the columns id_a"),
+    "a name of two images": ("id_a,id_b\na,twin\n", r"several images are called 'twin' .*give each a name of its own"),
+    "one end": ("a,b,id_a\n0,1,a\n", r"needs one column 'id_b'"),
+    "two groups": ("a,b,group,group\n0,1,1,1\n", r"needs one column 'group'"),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_ids_that_are_of_no_image_are_refused(case: str, tmp_path: Path) -> None:
+    text, message = STRANGE[case]
+    data = from_arrays(np.zeros((5, 4, 4)), ids=["a", "b", "c", "twin", "twin"])
+    with pytest.raises(DataError, match=message):
+        read_exclusions(_words(text)(tmp_path / "x.csv"), data)
 
 
 def _missing(path: Path) -> Path:

@@ -181,7 +181,7 @@ def _close(found: Inspection, written: list[Path], run: Run | None) -> None:
     say(f"Inspected under {found.loss_name} in {duration(found.seconds)}. Written: {', '.join(map(str, written))}.")
     folder = written[0].parent
     say(f"Open {written[0]} in a browser.")
-    if run is not None and len(found.candidates.pairs):
+    if found.subject.pictures is not None and found.subject.ids is not None and len(found.candidates.pairs):
         which = DUPLICATES if len(found.duplicates.pairs) else PAIRS
         say(f"Train without pairs that it should not push: --exclude-pairs {folder / f'{which}.csv'}")
     if folder / f"{ROWS}.parquet" in written:

@@ -40,6 +40,12 @@ class Duplicates(NamedTuple):
     score: Tensor
     similarity: Tensor
 
+    @property
+    def groups(self) -> Tensor:
+        """The group of each pair, int64 (p,): the first of the rows that pairs join, for a copy of a copy is a copy."""
+        one, other = self.pairs.T
+        return _first_joined(one, other, int(other.max()) + 1)[one] if len(one) else one
+
 
 @torch.no_grad()
 def duplicates(
@@ -61,7 +67,8 @@ def duplicates(
     rows does: a duplicate is closer than companions are.
 
     Rows that coincide (to the rounding of the numbers that came, a factor aside) are all paired with each other; of
-    more than 64 such rows each is paired with the first. More than 16 near, but not equal, rows are a dense region,
+    more than 64 such rows each is paired with the first: `groups` of the result say which rows are copies of each
+    other. More than 16 near, but not equal, rows are a dense region,
     not duplicates.
 
     Args:
@@ -130,13 +137,17 @@ def _joined(found: list[Duplicates], n: int) -> Duplicates:
 
 def _first_of_group(index: Tensor, distance: Tensor) -> Tensor:
     """(n,): the first of the rows that a row coincides with, through any number of neighbours."""
-    first = torch.arange(len(index), device=index.device)
     same = distance == 0
     row = torch.arange(len(index), device=index.device)[:, None].expand_as(index)[same]
-    there = index[same]
+    return _first_joined(row, index[same], len(index))
+
+
+def _first_joined(one: Tensor, other: Tensor, n: int) -> Tensor:
+    """(n,): of each row the first that the pairs (one, other) join it with, through any number of them."""
+    first = torch.arange(n, device=one.device)
     while True:
-        low = torch.minimum(first[row], first[there])
-        fresh = first.scatter_reduce(0, row, low, "amin").scatter_reduce(0, there, low, "amin")
+        low = torch.minimum(first[one], first[other])
+        fresh = first.scatter_reduce(0, one, low, "amin").scatter_reduce(0, other, low, "amin")
         fresh = fresh[fresh]
         if torch.equal(fresh, first):
             return first

@@ -35,6 +35,7 @@ class Advice:
 _COLLAPSED, _LOW = 0.05, 0.2
 _FEW_NEGATIVES, _MANY_NEGATIVES = 0.1, 0.9
 _DUPLICATES, _FAILING = 0.001, 0.02
+_BY_IDS = " (which finds images by their ids: inspect with --ids)"
 _ORDER = (Level.FAULT, Level.LOOK, Level.GOOD)
 
 
@@ -94,7 +95,8 @@ def _duplicates(found: Inspection) -> Iterator[Advice]:
             Level.FAULT if share >= _DUPLICATES else Level.LOOK,
             f"{rows:,} rows ({100 * share:.2f} %) have an exact or near duplicate, in "
             f"{_count(len(found.duplicates.pairs), 'pair', 'pairs')}; the loss pushes them apart as if they differed.",
-            "Drop one of each pair, give both the same id, or train with --exclude-pairs duplicates.csv.",
+            "Keep one of each group of duplicates.csv, give its rows the same id, or train with "
+            f"--exclude-pairs duplicates.csv{_BY_IDS if found.subject.ids is None else ''}.",
         )
     else:
         yield Advice(Level.GOOD, "No duplicates stand out from their surroundings.", "")

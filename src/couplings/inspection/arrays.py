@@ -129,6 +129,7 @@ def _guess(what: str, array: np.ndarray | None, embeddings: np.ndarray) -> bool:
 def _subject(path: Path, found: dict[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Subject:
     _check_shapes(path, found)
     labels, classes = (None, ()) if "labels" not in found else _labels(found["labels"], arrays.get("classes"))
+    n = len(found["embeddings"])
     return Subject(
         name=path.name,
         embeddings=_matrix(path, "embeddings", found["embeddings"]),
@@ -136,7 +137,7 @@ def _subject(path: Path, found: dict[str, np.ndarray], arrays: Mapping[str, np.n
         labels=labels,
         classes=classes,
         groups=None if "groups" not in found else _groups(found["groups"]),
-        training=_training(arrays.get(_INDEX), arrays.get(_PART), len(found["embeddings"])),
+        training=None if "ids" in found else _training(arrays.get(_INDEX), arrays.get(_PART), n),
         ids=_words(found.get("ids")),
         texts=_words(found.get("texts")),
         pictures=None if "thumbnails" not in found else pictures_of(_thumbnails(path, found["thumbnails"])),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from couplings import __version__
+from couplings.cells import cell, encodable
 from couplings.inspection.advice import advice
 from couplings.inspection.inspection import Inspection
 
@@ -29,6 +29,7 @@ _NAMED = 1000
 
 def numbers(found: Inspection) -> dict[str, Any]:
     """The findings for programs; rows are named by their number, from 0: in the file, or in the run's training images.
+    ``ids`` has what each row that is named is called.
 
     Keys: ``duplicates``, lists of two rows and a score (:class:`couplings.diagnostics.Duplicates`), all of them;
     ``false_negative_candidates``, lists of two rows and their cosine; ``failing_positives``, rows, the worst first;
@@ -41,6 +42,7 @@ def numbers(found: Inspection) -> dict[str, Any]:
         "loss": found.loss_name,
         "rows": len(found.subject),
         "dimensions": found.subject.embeddings.shape[1],
+        "ids": _ids(found),
         "summary": _summary(found),
         "duplicates": _scored(named(found.duplicates.pairs), found.duplicates.score),
         "false_negative_candidates": _scored(named(candidates.pairs[:_NAMED]), candidates.similarity[:_NAMED]),
@@ -67,6 +69,17 @@ def numbers(found: Inspection) -> dict[str, Any]:
             for one in found.gallery
         ],
     }
+
+
+def _ids(found: Inspection) -> dict[str, str]:
+    """What the rows that are named are called, by their number."""
+    names, subject = found.subject.called, found.subject
+    if names is None:
+        return {}
+    rows = [found.duplicates.pairs, found.candidates.pairs[:_NAMED], found.failing_positives, found.hubs]
+    rows += [torch.tensor([one.pair for one in found.gallery], dtype=torch.int64), found.survey.mass.argmax()]
+    some = torch.unique(torch.cat([part.flatten() for part in rows]))
+    return {str(number): names[row] for row, number in zip(some.tolist(), subject.named(some).tolist(), strict=True)}
 
 
 def _summary(found: Inspection) -> dict[str, Any]:
@@ -111,9 +124,9 @@ def _number(value: float | None) -> float | None:
 def tables(found: Inspection) -> dict[str, bytes]:
     """The JSON and the tables by the names of their files, ready to be written.
 
-    ``pairs.csv`` and ``duplicates.csv``, pairs of training rows: columns a, b and score, which
-    `couplings train --exclude-pairs` takes, then what is known of the pair. ``rows``: a row a sample, for maps and
-    filters. With pyarrow all three are ``.parquet`` too.
+    ``pairs.csv`` and ``duplicates.csv``, pairs of training rows: columns a, b and score, id_a and id_b, by which
+    `couplings train --exclude-pairs` finds the images, then what is known of the pair; duplicates have a group, whose
+    rows are all copies. ``rows``: a row a sample, for maps and filters. With pyarrow all three are ``.parquet`` too.
     """
     whole = json.dumps(numbers(found), indent=1, ensure_ascii=False)
     files = {NUMBERS: whole.encode(errors="replace")}
@@ -155,8 +168,7 @@ def _yes(values: Tensor) -> _Column:
 
 
 def _words(values: Iterable[str]) -> _Column:
-    """Halves of characters have no UTF-8."""
-    return _Column(_Kind.TEXT, [value.encode(errors="replace").decode() for value in values])
+    return _Column(_Kind.TEXT, [encodable(value) for value in values])
 
 
 def _pairs(found: Inspection) -> _Columns:
@@ -175,6 +187,7 @@ def _duplicates(found: Inspection) -> _Columns:
     return {
         **_ends(found, twins.pairs[kept], twins.score[kept]),
         "similarity": _figure(twins.similarity[kept]),
+        "group": _whole(found.subject.named(twins.groups[kept])),
     }
 
 
@@ -184,9 +197,10 @@ def _ends(found: Inspection, pairs: Tensor, score: Tensor) -> dict[str, _Column]
     pairs = pairs.gather(1, subject.trained(pairs).argsort(1))
     first, second = subject.trained(pairs).T
     columns = {"a": _whole(first), "b": _whole(second), "score": _figure(score)}
-    if subject.ids is not None:
+    names = subject.called
+    if names is not None:
         for end, rows in zip("ab", pairs.T.tolist(), strict=True):
-            columns[f"id_{end}"] = _words(subject.ids[row] for row in rows)
+            columns[f"id_{end}"] = _words(names[row] for row in rows)
     same = subject.same_label(pairs)
     if same is not None:
         columns["same_label"] = _yes(same)
@@ -208,16 +222,23 @@ def _rows(found: Inspection) -> _Columns:
         "effective_negatives": _figure(found.survey.effective_negatives),
         **({} if subject.positives is None else {"positive_rank": _figure(found.survey.positive_rank)}),
         "nearest": _whole(subject.named(found.neighbours.index[:, 0])),
+        **_nearest_id(found),
         "nearest_similarity": _figure(found.neighbours.similarity[:, 0]),
         "duplicate": _yes(twins),
     }
+
+
+def _nearest_id(found: Inspection) -> dict[str, _Column]:
+    names = found.subject.called
+    nearest = found.neighbours.index[:, 0].tolist()
+    return {} if names is None else {"nearest_id": _words(names[row] for row in nearest)}
 
 
 def _known(found: Inspection) -> dict[str, _Column]:
     """The words that rows came with."""
     subject = found.subject
     words = {
-        "id": subject.ids,
+        "id": subject.called,
         "text": subject.texts,
         "label": None if subject.labels is None else [subject.label_of(row) for row in range(len(subject))],
     }
@@ -232,17 +253,8 @@ def _csv(columns: _Columns) -> bytes:
     return text.getvalue().encode()
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""A reader of CSV takes some of them for the end of a line, or of the file."""
-_FORMULA = re.compile(r"[=@]|[+-](?![\d.]+$)")
-"""How a cell begins that a spreadsheet would compute; a number is none."""
-
-
 def _cells(column: _Column) -> Sequence[Any]:
-    if column.kind is not _Kind.TEXT:
-        return column.values
-    plain = (_CONTROL.sub(" ", text) for text in column.values)
-    return [f"'{text}" if _FORMULA.match(text) else text for text in plain]
+    return [cell(text) for text in column.values] if column.kind is _Kind.TEXT else column.values
 
 
 def _parquet(columns: _Columns) -> bytes:

@@ -203,8 +203,8 @@ def inspect(
 
 
 def _apart(subject: Subject, found: Duplicates) -> Duplicates:
-    """Rows of one group are one sample, and known to be."""
-    kept = subject.apart(found.pairs)
+    """Rows of one group are one sample, and known to be; copies of which all are of one sample are left out."""
+    kept = torch.isin(found.groups, found.groups[subject.apart(found.pairs)])
     return Duplicates(found.pairs[kept], found.score[kept], found.similarity[kept])
 
 

@@ -34,7 +34,7 @@ class Subject:
         numbers: int64 (n,), the rows' numbers in the training data that they are a part of; None where they are all.
         training: int64 (n,), the number of each row in the training data, -1 where it is no row of it; None where
             `numbers` say so. Rows of a file keep the file's numbers, and training is told these.
-        ids: what the user calls the rows.
+        ids: what the user or the data set calls the rows; by these they are found elsewhere.
         texts: of the rows.
         pictures: of the rows.
         history: records of the training, one a logged step.
@@ -105,6 +105,17 @@ class Subject:
     def id_of(self, row: int) -> str:
         """What the user calls a row; its number where nothing else is known."""
         return str(int(self.named(torch.tensor(row)))) if self.ids is None else self.ids[row]
+
+    @property
+    def called(self) -> tuple[str, ...] | None:
+        """What each row is called in files; None where numbers of training images say it.
+
+        Rows without an id are called by the name of their source and their number, as no image is: whoever takes their
+        number for that of an image is told.
+        """
+        if self.ids is not None or self.training is not None:
+            return self.ids
+        return tuple(f"{self.name}/{number}" for number in self.named(torch.arange(len(self))).tolist())
 
     def same_label(self, pairs: Tensor) -> Tensor | None:
         """Whether the rows of each pair (p, 2) share a label; None without labels."""

@@ -1,11 +1,14 @@
 """Pairs of training images that never repel each other, and the mask that they make of a batch.
 
 Only pairs whose two images meet in a batch are ever looked at: the excluded ones of each row are looked up in a list of
-its own and joined with the columns, O(pairs of the rows' images) a step, whatever the number of pairs in all.
+its own and joined with the columns, O(pairs of the rows' images) a step, whatever the number of pairs in all. Images
+that are all alike share an id, and their pairs are listed nowhere.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,8 @@ import torch
 from torch import Tensor
 
 from couplings.masks import Mask, SameId
-from couplings.train.data import Dataset
-from couplings.train.pair_file import read_pairs
+from couplings.train.data import Dataset, Part
+from couplings.train.pair_file import Pairs, read_pairs
 
 __all__ = ["Exclusions", "PairList", "PairMask", "read_exclusions"]
 
@@ -93,38 +96,46 @@ def _places(chosen: Index, count: int, numbers: Tensor) -> tuple[Tensor, int]:
 
 @dataclass(frozen=True, eq=False)
 class Exclusions:
-    """Pairs of images that never repel each other, as a list of partners an image.
+    """Pairs of images that never repel each other: a list of partners an image, and groups of images that are alike.
 
     Attributes:
         first: int64 (images + 1,): where each image's list begins, and where the last ends.
         partners: int32 (2 pairs,): the lists, one after the other.
+        groups: int64 (images,), equal for images that are alike; None where none are.
     """
 
     first: Tensor
     partners: Tensor
+    groups: Tensor | None = None
 
     @staticmethod
-    def of(pairs: Tensor, images: int) -> Exclusions:
-        """From pairs of different images, int64 (p, 2), in any order and any number of times.
+    def of(pairs: Tensor, images: int, groups: Tensor | None = None) -> Exclusions:
+        """From pairs of different images, int64 (p, 2), in any order and any number of times, and groups of images.
 
         Example:
             >>> Exclusions.of(torch.tensor([[0, 2], [2, 0], [1, 2]]), images=3).partners.tolist()
             [2, 2, 0, 1]
+            >>> len(Exclusions.of(torch.tensor([[0, 3]]), images=5, groups=torch.tensor([7, 7, 7, 1, 2])))
+            4
         """
+        if groups is not None:
+            pairs = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
         both = torch.cat([pairs, pairs.flip(1)])
         codes = torch.unique(both[:, 0] * images + both[:, 1])
         count = torch.bincount(codes // images, minlength=images)
-        return Exclusions(torch.cat([count.new_zeros(1), count.cumsum(0)]), (codes % images).int())
+        return Exclusions(torch.cat([count.new_zeros(1), count.cumsum(0)]), (codes % images).int(), groups)
 
     def __len__(self) -> int:
         """Pairs."""
-        return len(self.partners) // 2
+        sizes = torch.empty(0) if self.groups is None else self.groups.unique(return_counts=True)[1]
+        return len(self.partners) // 2 + int((sizes * (sizes - 1) // 2).sum())
 
     def to(self, device: torch.device) -> Exclusions:
         """On a device."""
-        return Exclusions(self.first.to(device), self.partners.to(device))
+        groups = None if self.groups is None else self.groups.to(device)
+        return Exclusions(self.first.to(device), self.partners.to(device), groups)
 
-    def mask(self, rows: Tensor, cols: Tensor) -> PairMask | None:
+    def mask(self, rows: Tensor, cols: Tensor) -> Mask | None:
         """The excluded pairs among rows and columns that show these images; None if there are none.
 
         Args:
@@ -136,6 +147,20 @@ class Exclusions:
             >>> exclusions.mask(torch.tensor([2, 1]), torch.tensor([2, 1, 0, 0])).forbidden().tolist()
             [[False, False, True, True], [False, False, False, False]]
         """
+        masks = [mask for mask in (self._listed(rows, cols), self._alike(rows, cols)) if mask is not None]
+        return functools.reduce(operator.or_, masks) if masks else None
+
+    def _alike(self, rows: Tensor, cols: Tensor) -> Mask | None:
+        """Different images of a group."""
+        if self.groups is None:
+            return None
+        groups, images = self.groups, torch.cat([rows, cols]).unique()
+        if len(groups[images].unique()) == len(images):
+            return None
+        return SameId(groups[rows], groups[cols]) - SameId(rows, cols)
+
+    def _listed(self, rows: Tensor, cols: Tensor) -> PairMask | None:
+        """Pairs by the lists of partners."""
         one, other = self._meeting(rows, cols)
         if len(one) == 0:
             return None
@@ -190,19 +215,41 @@ class PairList:
 def read_exclusions(path: Path, data: Dataset) -> PairList:
     """The pairs of a file, for the images of a data set.
 
+    Pairs with an image that is not trained on, because it is of the test part or was left out by ``data.imbalance`` or
+    ``data.limit``, are dropped; the other images of its group stay one.
+
     Args:
         path: as :func:`couplings.train.pair_file.read_pairs` takes; a and b are rows of the training part before
-            ``data.imbalance`` and ``data.limit``, which drop the pairs of images that they leave out.
+            ``data.imbalance`` and ``data.limit``, ids those of images of any part.
         data: as :func:`couplings.train.load` returns it, or from arrays.
 
     Raises:
-        DataError: a file that is missing or damaged, or a row that does not exist or is paired with itself.
+        DataError: a file that is missing or damaged, an id of no image, or a row that does not exist or is paired with
+            itself.
         ConfigError: another kind of file, or no library that reads it.
     """
     known = data.places
-    pairs = read_pairs(path, known.count)
-    listed = len(Exclusions.of(pairs, known.count))
-    here = torch.full((known.count,), -1)
+    ids = (*known.ids, *data.ids(Part.TEST))
+    pairs = read_pairs(path, known.count, ids)
+    alone = pairs.rows[pairs.groups < 0]
+    whole = Exclusions.of(alone, len(ids), _grouped(pairs, len(ids)))
+    here = torch.full((len(ids),), -1)
     here[known.rows] = torch.arange(len(known.rows))
-    now = here[pairs]
-    return PairList(Exclusions.of(now[(now >= 0).all(1)], len(known.rows)), listed, path)
+    now = here[alone]
+    groups = None if whole.groups is None else whole.groups[known.rows]
+    return PairList(Exclusions.of(now[(now >= 0).all(1)], len(known.rows), groups), len(whole), path)
+
+
+def _grouped(pairs: Pairs, images: int) -> Tensor | None:
+    """(images,): equal for images that are of one group, or of groups that share an image; None without groups."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    grouped = pairs.groups >= 0
+    if not grouped.any():
+        return None
+    # Images and groups are nodes; the columns a and b join them.
+    ends, groups = pairs.rows[grouped].flatten(), images + pairs.groups[grouped].repeat_interleave(2)
+    size = images + int(pairs.groups.max()) + 1
+    joined = coo_array((torch.ones(len(ends)), (ends, groups)), shape=(size, size))
+    return torch.from_numpy(connected_components(joined, directed=False)[1][:images]).long()

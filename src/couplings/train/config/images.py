@@ -162,7 +162,8 @@ class PairsConfig(Settings):
             gives each negative an image of its own (batch_size x negatives images a step).
         labels: pass the labels to the loss: a class attracts where the loss says so, else it does not repel.
         domains: pass the domains to the loss, whose target is then Domains (loss.target).
-        exclude: a .csv or .parquet file of pairs of training images that never repel each other, columns a and b.
+        exclude: a .csv or .parquet file of pairs of images that never repel each other, columns id_a and id_b (what the
+            data set calls them) or a and b (rows of the training images), perhaps group: alike altogether.
     """
 
     positives: Literal["views", "class"] = "views"
