@@ -138,6 +138,7 @@ def test_a_table_of_an_earlier_inspection_is_not_named(
     z = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     parquet.write_table(pa.table({"embeddings": z.tolist()}), "file.parquet")
     Path("out").mkdir()
+    Path("out/inspection.json").write_text('{"couplings": "1"}')
     Path("out/rows.parquet").touch()
     assert cli.main(["inspect", "file.parquet", "--output", "out", "--batch-size", "8", "--beside", "hcl"]) == 0
     assert "rows.parquet" not in capsys.readouterr().out

@@ -129,7 +129,6 @@ def _guess(what: str, array: np.ndarray | None, embeddings: np.ndarray) -> bool:
 def _subject(path: Path, found: dict[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Subject:
     _check_shapes(path, found)
     labels, classes = (None, ()) if "labels" not in found else _labels(found["labels"], arrays.get("classes"))
-    n = len(found["embeddings"])
     return Subject(
         name=path.name,
         embeddings=_matrix(path, "embeddings", found["embeddings"]),
@@ -137,15 +136,16 @@ def _subject(path: Path, found: dict[str, np.ndarray], arrays: Mapping[str, np.n
         labels=labels,
         classes=classes,
         groups=None if "groups" not in found else _groups(found["groups"]),
-        training=None if "ids" in found else _training(arrays.get(_INDEX), arrays.get(_PART), n),
+        training=None if "ids" in found else _training(arrays, len(found["embeddings"])),
         ids=_words(found.get("ids")),
         texts=_words(found.get("texts")),
         pictures=None if "thumbnails" not in found else pictures_of(_thumbnails(path, found["thumbnails"])),
     )
 
 
-def _training(index: np.ndarray | None, part: np.ndarray | None, n: int) -> Tensor | None:
+def _training(arrays: Mapping[str, np.ndarray], n: int) -> Tensor | None:
     """The rows' numbers in the training part, -1 in another; None where the file is not of `couplings embed`."""
+    index, part = arrays.get(_INDEX), arrays.get(_PART)
     if index is None or part is None or index.shape != (n,) or part.shape != (n,) or index.dtype.kind not in "iu":
         return None
     parts = _entries(part)
