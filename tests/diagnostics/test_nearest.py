@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from couplings import InvalidInput
 from couplings.diagnostics import Neighbours, nearest
 from couplings.diagnostics import neighbours as module
+from couplings.diagnostics.neighbours import nearest_in
 from helpers import F64
 
 
@@ -56,6 +57,52 @@ def test_precision(given: torch.dtype, computed: torch.dtype) -> None:
     found = nearest(z, 3)
     assert found.similarity.dtype == computed
     torch.testing.assert_close(found.similarity, _sorted(z.to(computed), 3))
+
+
+def _differences(z: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """Squared distances of directions (m, n) in double precision, without a product."""
+    unit, asked = (torch.nn.functional.normalize(each.double(), dim=1) for each in (z, queries))
+    return torch.stack([(unit - one).square().sum(1) for one in asked])
+
+
+def _tight(noise: float, groups: int, n: int = 600, d: int = 16) -> torch.Tensor:
+    """Rows of length 10 around a few directions, in single precision."""
+    random = torch.Generator().manual_seed(groups)
+    middle = torch.nn.functional.normalize(torch.randn(groups, d, generator=random, dtype=F64), dim=1)
+    around = torch.randn(n, d, generator=random, dtype=F64) / d**0.5
+    return (10 * (middle[torch.arange(n) % groups] + noise * around)).float()
+
+
+@pytest.mark.parametrize("noise", [1e-2, 1e-3, 1e-4, 1e-5])
+@pytest.mark.parametrize("groups", [1, 6])
+def test_the_nearest_of_a_tight_cluster_is_the_nearest(noise: float, groups: int) -> None:
+    """In products of single precision it is one row in ten at 1e-3, and any row at 1e-4."""
+    z = _tight(noise, groups)
+    wanted = _differences(z, z).fill_diagonal_(torch.inf).sort(1)
+    found = nearest(z, 5)
+    assert torch.equal(found.index, wanted.indices[:, :5])
+    torch.testing.assert_close(found.similarity, (1 - wanted.values[:, :5] / 2).float())
+    asked = nearest_in(z[100:], z[:100], 5)
+    assert torch.equal(asked.index, _differences(z[100:], z[:100]).sort(1).indices[:, :5])
+
+
+def test_products_that_were_told_to_be_fast_change_nothing() -> None:
+    z = _tight(1e-1, 3)
+    wanted = nearest(z, 5).index
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(nearest(z, 5).index, wanted)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(nearest(z, 5).index, wanted)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_a_row_without_a_direction_is_like_none() -> None:
+    found = nearest_in(torch.tensor([[0.0, 0.0], [1.0, -1.0], [-1.0, 1.0]]), torch.tensor([[2.0, -2.0], [0.0, 0.0]]), 3)
+    assert found.index[0].tolist() == [1, 0, 2]
+    assert found.similarity.tolist() == [[1, 0, -1], [0, 0, 0]]
 
 
 def test_progress_ends_at_one() -> None:

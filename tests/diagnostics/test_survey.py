@@ -212,3 +212,11 @@ _Z = torch.ones(6, 3)
 def test_refusals_of_surveys(call: Callable[[], object], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         call()
+
+
+def test_positives_are_told_from_others_in_a_tight_cluster() -> None:
+    """Rows 1e-4 of their norm apart, positives 1e-5: in single precision all cosines are 1."""
+    random = torch.Generator().manual_seed(0)
+    z = 1 + 1e-4 * torch.randn(60, 16, generator=random)
+    rank = survey(InfoNCE(0.2), z, z + 1e-5 * torch.randn(60, 16, generator=random), batch_size=30, rounds=1)
+    assert rank.positive_rank.tolist() == [0] * 60

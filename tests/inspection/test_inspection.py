@@ -35,7 +35,7 @@ def found() -> Inspection:
 
 def test_candidates_are_the_most_similar_pairs(found: Inspection) -> None:
     candidates = found.candidates
-    unit = torch.nn.functional.normalize(found.subject.embeddings, dim=1)
+    unit = torch.nn.functional.normalize(found.subject.embeddings.double(), dim=1)
     assert candidates.pairs[0].tolist() == [0, 1]
     torch.testing.assert_close(
         candidates.similarity, (unit[candidates.pairs[:, 0]] * unit[candidates.pairs[:, 1]]).sum(1)

@@ -36,7 +36,7 @@ def test_knn_agrees_with_scikit_learn() -> None:
         return np.exp((1 - distances) / 0.07)
 
     judge = KNeighborsClassifier(9, metric="cosine", weights=weigh).fit(bank.numpy(), labels.numpy())
-    ours = knn_predict(bank, labels, queries, neighbours=9, chunk=7)
+    ours = knn_predict(bank, labels, queries, neighbours=9)
     assert np.array_equal(ours.numpy(), judge.predict(queries.numpy()))
 
 

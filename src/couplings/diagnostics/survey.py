@@ -262,7 +262,8 @@ def _positive_rank(z: Tensor, positives: Tensor | None, rows: Tensor) -> Tensor:
     """Share of the other samples, in either view, that lie nearer to the anchor than its positive."""
     if positives is None:
         return z.new_full((len(rows),), torch.nan)
-    anchor, partner = (torch.nn.functional.normalize(each[rows].float(), dim=1) for each in (z, positives))
+    # Cosines of a tight cluster differ by less than single precision resolves.
+    anchor, partner = (torch.nn.functional.normalize(each[rows].double(), dim=1) for each in (z, positives))
     across = anchor @ partner.T
     nearer = [
         (similarity >= across.diagonal()[:, None]).double().fill_diagonal_(0).sum(1)

@@ -40,6 +40,8 @@ _SURROUNDINGS = 16
 _CLOSE = 8
 """Of these, those that can be false negatives."""
 _UNIFORMITY_ROWS = 8192
+_PAIRS = 16384
+"""At a time in double precision."""
 
 Stage = Callable[[str, float], None]
 """Told what is being done, and the share of it that is done."""
@@ -215,8 +217,7 @@ def _candidates(
     close = Neighbours(near.index[:, :_CLOSE], near.similarity[:, :_CLOSE])
     pairs = close.pairs()
     pairs = pairs[subject.apart(pairs)]
-    unit = torch.nn.functional.normalize(subject.samples, dim=1)
-    similarity = torch.cat([(unit[a] * unit[b]).sum(1) for a, b in (part.T for part in torch.split(pairs, 65536))])
+    similarity = torch.cat([_cosines(subject.samples, part) for part in torch.split(pairs, _PAIRS)])
     kept = similarity.argsort(descending=True, stable=True)[: len(subject) if how.pairs is None else how.pairs]
     push = pushes(
         loss,
@@ -229,6 +230,12 @@ def _candidates(
         progress=progress,
     )
     return Candidates(pairs[kept], similarity[kept], push)
+
+
+def _cosines(z: Tensor, pairs: Tensor) -> Tensor:
+    """By differences in double precision: those of close pairs differ in digits that products do not have."""
+    one, other = (torch.nn.functional.normalize(z[ends].double(), dim=1) for ends in pairs.T)
+    return 1 - (one - other).square().sum(1) / 2
 
 
 def _space(subject: Subject) -> Space:
