@@ -151,7 +151,7 @@ DATA = (
     _case("images with 5 channels", _OWN, "images 5", "1 or 3 channels", arrays(images=np.zeros((9, 5, 8, 8)))),
     _case("no image at all", _OWN, "images 0", "at least 2", arrays(images=PIXELS[:0], labels=None)),
     _case("labels of another length", _OWN, "images 39 labels", "one each", arrays(labels=LABELS[:-1])),
-    _case("labels that are no integers", _OWN, "labels float64", "labels.astype(int)", arrays(labels=LABELS * 0.5)),
+    _case("labels that are no integers", _OWN, "labels 0.5", "dtype=str", arrays(labels=LABELS * 0.5)),
     _case(
         "test images of another size",
         _OWN,

@@ -38,7 +38,7 @@ INSPECT = (
     _case("a folder that is no run", "inspect .", ".", "--encoder RUN", folder("cats")),
     _case("no .npz file", _NPZ, "z.npz", "numpy.savez(file, embeddings=...)", text("z.npz")),
     _case("an .npz file that is cut short", _NPZ, "z.npz", "numpy.savez(file, embeddings=...)", _GOOD, cut("z.npz")),
-    _case("pickled objects", _NPZ, "z.npz 'words'", "dtype=str", _npz(embeddings=_Z, words=np.array([{}]))),
+    _case("pickled objects", _NPZ, "z.npz 'z'", "dtype=str", _npz(z=np.array([{}]))),
     _case("no array of a usual name", _NPZ, "z.npz codes float32[20,", "--embeddings", _npz(codes=_Z)),
     _case("a misspelt name", f"{_NPZ} --labels lables", "z.npz 'lables' --labels", "did you mean 'labels'?", _GOOD),
     _case("words for embeddings", _NPZ, "z.npz embeddings <U32", "a matrix of numbers", _npz(z=_Z.astype(str))),

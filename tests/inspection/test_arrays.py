@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ def test_thumbnails_of_any_layout(tmp_path: Path, shape: tuple[int, ...]) -> Non
 def test_images_that_are_no_pictures_are_left_alone_unless_named(tmp_path: Path) -> None:
     path = _npz(tmp_path, embeddings=Z, images=np.zeros((6, 3, 4, 5), np.float32))
     assert read_arrays(path, _SOME).pictures is None
-    with pytest.raises(UnreadableFile, match=r"thumbnails are float32\[6, 3, 4, 5\]; uint8 of shape"):
+    with pytest.raises(UnreadableFile, match=r"thumbnails is float32\[6, 3, 4, 5\]; uint8 of shape"):
         read_arrays(path, Keys(thumbnails="images"))
 
 
@@ -144,6 +146,96 @@ def test_other_columns_are_not_read(tmp_path: Path) -> None:
     assert read_arrays(path, _SOME).pictures is None
 
 
+_FLAT = pa.array(Z.ravel())
+_FIXED = pa.FixedSizeListArray.from_arrays(_FLAT, 3)
+_COLUMNS = {
+    "tensors": pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), (3,)), _FIXED),
+    "views": _lists(Z, pa.list_view(pa.float32())),
+    "large views": _lists(Z, pa.large_list_view(pa.float64())),
+    "half": _lists(Z.astype(np.float16), pa.list_(pa.float16())),
+    "decimals": pa.array([[Decimal(f"{one:.4f}") for one in row] for row in Z]),
+    "chunks of tensors": pa.chunked_array(
+        [pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), (3,)), _FIXED.slice(k, 3)) for k in (0, 3)]
+    ),
+}
+
+
+@pytest.mark.parametrize("column", _COLUMNS.values(), ids=_COLUMNS)
+def test_vectors_as_others_write_them(tmp_path: Path, column: Any) -> None:
+    found = read_arrays(_parquet(tmp_path, embeddings=column), _SOME)
+    torch.testing.assert_close(found.embeddings, torch.from_numpy(Z), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", ">f2", ">i4", "longdouble"])
+def test_numbers_of_another_machine(tmp_path: Path, kind: str) -> None:
+    found = read_arrays(_npz(tmp_path, embeddings=(100 * Z).astype(kind), labels=np.arange(6).astype(">i8")), _SOME)
+    torch.testing.assert_close(found.embeddings, torch.from_numpy((100 * Z).astype(kind).astype(np.float32)))
+    assert found.classes == tuple("012345")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [[5], [7], [5], [7], [-1], [5]],
+        [5.0, 7.0, 5.0, 7.0, np.nan, 5.0],
+        np.array([5, 7, 5, 7, -1, 5], dtype=">i2"),
+        [[b"5"], [b"7"], [b"5"], [b"7"], [b""], [b"5"]],
+    ],
+    ids=["a column", "floats with a hole", "big end first", "bytes"],
+)
+def test_labels_of_any_shape(tmp_path: Path, labels: Any) -> None:
+    found = read_arrays(_npz(tmp_path, embeddings=Z, labels=labels), _SOME)
+    assert (found.labels.tolist(), found.classes) == ([0, 1, 0, 1, -1, 0], ("5", "7"))  # type: ignore[union-attr]
+    assert found.unused == ()
+
+
+def test_one_hot_labels(tmp_path: Path) -> None:
+    path = _npz(tmp_path, embeddings=Z, labels=np.eye(3)[[2, 0, 2, 0, 1, 1]], classes=["boot", "bag", "coat"])
+    found = read_arrays(path, _SOME)
+    assert (found.labels.tolist(), found.label_of(0)) == ([2, 0, 2, 0, 1, 1], "coat")  # type: ignore[union-attr]
+
+
+_TIMES = {
+    "days": (pa.array([0, None, 4_000_000, 0, 0, 0], pa.date32()), ("1970-01-01", "", "12921-08-18")),
+    "billionths": (pa.array([1, None, 2, 0, 0, 0], pa.timestamp("ns")), ("1970-01-01T00:00:00.000000001", "")),
+    "zones": (pa.array([0, None, 2, 0, 0, 0], pa.timestamp("ms", tz="UTC")), ("1970-01-01T00:00:00.000", "")),
+    "times of day": (pa.array([5, None, 2, 0, 0, 0], pa.time64("ns")), ("00:00:00.000000005", "")),
+    "durations": (pa.array([5, None, 2, 0, 0, 0], pa.duration("s")), ("5 seconds", "")),
+}
+
+
+@pytest.mark.parametrize(("column", "words"), _TIMES.values(), ids=_TIMES)
+def test_times_are_words(tmp_path: Path, column: Any, words: tuple[str, ...]) -> None:
+    assert read_arrays(_parquet(tmp_path, embeddings=_lists(), id=column), _SOME).ids[: len(words)] == words  # type: ignore[index]
+    if not pa.types.is_time(column.type):
+        plain = column.to_numpy(zero_copy_only=False)
+        assert read_arrays(_npz(tmp_path, embeddings=Z, id=plain), _SOME).ids[: len(words)] == words  # type: ignore[index]
+
+
+def test_what_is_not_used_is_named_with_the_reason(tmp_path: Path) -> None:
+    path = _npz(
+        tmp_path, embeddings=Z, z=2 * Z, labels=[1, 2], y=range(6), text=np.ones((6, 2)), meta=np.array([{}], object)
+    )
+    assert list(read_arrays(path, _SOME).unused) == [
+        "'z': the embeddings are those of 'embeddings'",
+        "'labels' has shape [2] for 6 embeddings; one entry a row",
+        "'text' has shape [6, 2]; one number or word a row is needed",
+    ]
+    with pytest.raises(UnreadableFile, match="'meta' holds pickled Python objects"):
+        read_arrays(path, Keys(ids="meta"))
+
+
+def test_the_remedy_for_a_column_a_dimension_works(tmp_path: Path) -> None:
+    path = _parquet(tmp_path, a=Z[:, 0], b=Z[:, 1], c=Z[:, 2], name=["x"] * 6)
+    with pytest.raises(UnreadableFile, match="join them: ") as told:
+        read_arrays(path, _SOME)
+    remedy = str(told.value).partition("join them: ")[2]
+    exec(remedy, {"numpy": np, "file": tmp_path / "z.npz", "table": parquet.read_table(path), "names": ["a", "b", "c"]})
+    torch.testing.assert_close(read_arrays(tmp_path / "z.npz", _SOME).embeddings, torch.from_numpy(Z))
+    with pytest.raises(UnreadableFile, match=r"embeddings is float32\[6\]; .*; where each dimension .* join them"):
+        read_arrays(path, Keys(embeddings="a"))
+
+
 Write = Callable[[Path], Path]
 
 
@@ -193,6 +285,24 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
+def _long_header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def _encrypted(folder: Path) -> Path:
+    path = _npz(folder, embeddings=Z)
+    data = bytearray(path.read_bytes())
+    for sign, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(sign) + at] |= 1
+    path.write_bytes(data)
+    return path
+
+
+def _pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "file.npz")
+    return folder / "file.npz"
+
+
 def _flipped(folder: Path) -> Path:
     np.savez_compressed(folder / "file.npz", embeddings=np.random.default_rng(0).normal(size=(60, 6)))
     data = bytearray((folder / "file.npz").read_bytes())
@@ -219,16 +329,15 @@ _FILES: dict[str, tuple[Write, str]] = {
     "nothing there without a suffix": (lambda folder: folder / "none", "none is missing; look at the path"),
     "another suffix": (_bytes("file.csv", b"1,2"), r"ends in '.csv'; embeddings come as .npz or .parquet"),
     "pickled embeddings": (_of(embeddings=np.array([{}, 1], object)), "'embeddings' holds pickled Python objects"),
-    "pickled beside": (_of(embeddings=Z, meta=np.array([{}], object)), "'meta' holds pickled Python objects"),
     "cut npz": (_cut(_of(embeddings=Z), 0.5), "is no .npz file, or was cut short"),
-    "plain array": (_bytes("file.npz", _array_file()), r"is no .npz file.*numpy.savez\(file, embeddings=...\)"),
+    "plain array": (_bytes("file.npz", _array_file()), r"is no .npz file.*numpy.savez\(path, name=array\)"),
     "a pickle": (_bytes("file.npz", pickle.dumps({})), "is no .npz file"),
     "empty file": (_bytes("file.npz", b""), "is no .npz file"),
-    "flipped bytes": (_flipped, "is damaged or no .npz file"),
+    "flipped bytes": (_flipped, r"'embeddings' is damaged \(.*\); write it again"),
     "zip of words": (_zip("readme.txt", b"words"), "has no embeddings: it holds nothing"),
-    "array cut short": (_zip("embeddings.npy", _header((9, 9))), "is damaged or no .npz file"),
-    "array larger than memory": (_zip("embeddings.npy", _header((10**9, 10**5))), "is damaged or no .npz file"),
-    "no header": (_zip("embeddings.npy", b"\x93NUMPY\x01\x00\x10\x00{no header     \n"), "is damaged or no .npz file"),
+    "array cut short": (_zip("embeddings.npy", _header((9, 9))), "is damaged .* 324 bytes, and 0 are there"),
+    "array larger than memory": (_zip("embeddings.npy", _header((10**9, 10**5))), "is damaged .* takes 400,000,"),
+    "no header": (_zip("embeddings.npy", b"\x93NUMPY\x01\x00\x10\x00{no header     \n"), "'embeddings' is damaged"),
     "other names": (_of(foo=Z), r"has no embeddings: it holds foo float32\[6, 3\]; name .* --embeddings"),
     "words": (_of(embeddings=Z.astype(str)), r"embeddings is <U32\[6, 3\]; a matrix of numbers \(n, d\) is needed"),
     "complex": (_of(embeddings=Z + 0j), "embeddings is complex64"),
@@ -246,13 +355,34 @@ _FILES: dict[str, tuple[Write, str]] = {
     "cut parquet": (_cut(_with(embeddings=_lists()), 0.6), "is damaged or no parquet file"),
     "no parquet": (_bytes("file.parquet", b"PAR1wordsPAR1"), "is damaged or no parquet file"),
     "empty parquet": (_bytes("file.parquet", b""), "is damaged or no parquet file"),
-    "ragged": (_with(embeddings=_lists(_rows(r2=[1.0]))), "the lists of 'embeddings' differ in length or have holes"),
-    "ragged inside": (_with(embeddings=_lists(_rows(r2=[1.0], r3=[1.0] * 5))), "the lists of 'embeddings' differ"),
-    "null row": (_with(embeddings=_lists(_rows(r2=None))), "the lists of 'embeddings' differ"),
-    "null number": (_with(embeddings=_lists(_rows(r2=[1.0, None, 2.0]))), "the lists of 'embeddings' differ"),
-    "null fixed list": (_with(embeddings=_lists(_rows(r2=None), pa.list_(pa.float32(), 3))), "the lists of"),
+    "ragged": (
+        _with(embeddings=_lists(_rows(r2=[1.0]))),
+        "'embeddings' holds lists that differ in length or have holes",
+    ),
+    "ragged inside": (_with(embeddings=_lists(_rows(r2=[1.0], r3=[1.0] * 5))), "'embeddings' holds lists"),
+    "null row": (_with(embeddings=_lists(_rows(r2=None))), "'embeddings' holds lists"),
+    "null number": (_with(embeddings=_lists(_rows(r2=[1.0, None, 2.0]))), "'embeddings' holds lists"),
+    "null fixed list": (
+        _with(embeddings=_lists(_rows(r2=None), pa.list_(pa.float32(), 3))),
+        "'embeddings' holds lists",
+    ),
     "no rows in parquet": (_with(embeddings=pa.array([], pa.list_(pa.float32()))), "holds no rows"),
-    "lists of words": (_with(embeddings=[["a", "b"]] * 6), r"embeddings is object\[6, 2\]; a matrix of numbers"),
+    "lists of words": (_with(embeddings=[["a", "b"]] * 6), "embeddings is list<element: string>; a matrix"),
+    "bytes": (_with(embeddings=[row.tobytes() for row in Z]), r"embeddings is binary; .*numpy.frombuffer"),
+    "words of numbers": (_with(embeddings=[str(row.tolist()) for row in Z]), r"embeddings is string; .*json.loads"),
+    "encrypted": (_encrypted, "'embeddings' is encrypted; write it without a password"),
+    "a shape of truth values": (
+        _zip("embeddings.npy", _header((True, 3)) + b"0" * 99),
+        r"damaged \(its shape is \(True",
+    ),
+    "a negative shape": (_zip("embeddings.npy", _header((-1, 3)) + b"0" * 99), r"damaged \(its shape is \(-1"),
+    "a deep header": (
+        _zip("embeddings.npy", _long_header(b"(" * 9000)),
+        r"'embeddings' is damaged \(.{1,130}\); write",
+    ),
+    "a folder": (lambda folder: folder, "is no file"),
+    "a pipe": (_pipe, r"is no file \(a folder, a pipe or a device\)"),
+    "a device": (lambda folder: Path("/dev/zero"), "is no file"),
     "numbers for lists": (_with(embeddings=[1.0] * 6), r"embeddings is float64\[6\]"),
     "other columns": (_with(foo=_lists()), "has no embeddings: it holds foo list<element: double>"),
 }
@@ -266,10 +396,25 @@ def test_files_that_are_refused(tmp_path: Path, write: Write, message: str) -> N
     assert "\n" not in str(caught.value)
 
 
+def test_more_bytes_than_the_machine_has_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("couplings.train.npz._memory", lambda: 100.0)
+    path = tmp_path / "file.npz"
+    np.savez_compressed(path, embeddings=np.zeros((6, 3)), id=range(6))
+    with pytest.raises(UnreadableFile, match=r"'embeddings' takes .* GB, more than this machine has"):
+        read_arrays(path, _SOME)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_characters_that_unicode_does_not_have(tmp_path: Path, order: str) -> None:
+    words = np.full(6, 0x110000, dtype=f"{order}u4").view(f"{order}U1")
+    with pytest.raises(UnreadableFile, match=r"'id' is damaged \(it holds characters that Unicode does not have\)"):
+        read_arrays(_npz(tmp_path, embeddings=Z, id=words), _SOME)
+
+
 def test_two_columns_of_one_name(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([_lists(), _lists()], names=["embeddings", "embeddings"])
     parquet.write_table(table, tmp_path / "file.parquet")
-    with pytest.raises(UnreadableFile, match="more than one column 'embeddings'"):
+    with pytest.raises(UnreadableFile, match="'embeddings' is the name of more than one column"):
         read_arrays(tmp_path / "file.parquet", _SOME)
 
 
@@ -303,7 +448,10 @@ def test_the_next_usual_name_counts_where_the_first_does_not_fit(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("column", "message"),
-    [([{"a": 1}] * 6, "column 'label' is struct<a: int64>"), ([[1]] * 6, r"labels has shape \[6, 1\]; one number")],
+    [
+        ([{"a": 1}] * 6, "'label' is struct<a: int64>; numbers, words or lists"),
+        ([[1, 2]] * 6, r"labels has shape \[6, 2\]; one number"),
+    ],
 )
 def test_columns_that_do_not_fit(tmp_path: Path, column: Any, message: str) -> None:
     path = _parquet(tmp_path, embeddings=_lists(), label=column, captions=[["a"], ["b", "c"]] * 3)
@@ -336,18 +484,18 @@ def test_words_are_whole(tmp_path: Path) -> None:
     halves = ["\ud800", "b", "a\udfff", "b", "b", "b"]
     path = _npz(tmp_path, z=Z, labels=halves, ids=halves, texts=halves, group=halves)
     found = read_arrays(path, _SOME)
-    assert found.ids == found.texts == ("?", "b", "a?", "b", "b", "b")
-    assert found.classes == ("?", "a?", "b")
+    assert found.ids == found.texts == (r"\ud800", "b", r"a\udfff", "b", "b", "b")
+    assert found.classes == (r"\ud800", r"a\udfff", "b")
     path = _npz(tmp_path, z=Z, y=[0, 1, 0, 1, 1, 1], classes=["\udfff", "b"])
-    assert read_arrays(path, _SOME).classes == ("?", "b")
+    assert read_arrays(path, _SOME).classes == (r"\udfff", "b")
 
 
 def test_columns_of_words_that_are_no_unicode(tmp_path: Path) -> None:
     words = pa.array([b"\xff", b"b", None, b"b", b"b", b"b"]).view(pa.string())
     path = _parquet(tmp_path, z=_lists(), text=words, label=words.dictionary_encode())
     found = read_arrays(path, _SOME)
-    assert found.texts == ("\ufffd", "b", "", "b", "b", "b")
-    assert found.classes == ("b", "\ufffd")
+    assert found.texts == (r"\xff", "b", "", "b", "b", "b")
+    assert found.classes == (r"\xff", "b")
 
 
 _EMBEDDED = {"index": [7, 3, 0, 9, 1, 5], "part": ["test", "train", "test", "train", "train", "test"]}

@@ -25,6 +25,7 @@ from couplings.losses import Loss
 from couplings.train.config import LossConfig, images_with
 from couplings.train.errors import ConfigError
 from couplings.train.run import AbsentLoss, Run
+from couplings.words import one_line
 
 _PAGE = "inspection.html"
 _FILES = (NUMBERS, _PAGE, *(f"{name}.{kind}" for name in (PAIRS, DUPLICATES, ROWS) for kind in ("csv", "parquet")))
@@ -47,6 +48,8 @@ def inspect_command(source: Path, output: Path, options: InspectOptions) -> None
         with _Stages() as stages:
             subject = _subject(source, run, options, stages)
             say(_described(subject))
+            for reason in subject.unused:
+                say(f"Not used: {one_line(reason)}.")
             found = inspect(subject, losses, settings, stages.update)
         # All is computed before the first file is replaced.
         files = {**tables(found), _PAGE: page(found)}

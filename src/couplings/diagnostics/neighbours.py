@@ -100,7 +100,7 @@ def nearest_in(bank: Tensor, queries: Tensor | None, k: int, progress: Progress 
     with full_precision(bank.device):
         search = _Search(bank, queries, k)
         index, distance, doubtful = search.first(progress)
-        for rows in doubtful.split(_ROWS) if len(doubtful) else ():
+        for rows in torch.split(doubtful, _ROWS) if len(doubtful) else ():
             _, near = search.candidates(rows, torch.float64)
             index[rows], distance[rows] = search.ordered(rows, near)
     progress(1.0)
@@ -120,7 +120,7 @@ class _Search:
     def first(self, progress: Progress) -> tuple[Tensor, Tensor, Tensor]:
         """Numbers and squared distances (m, k), and the queries of which a nearer row may have been left out."""
         found, doubtful = [], []
-        for rows in torch.arange(len(self.asked), device=self.bank.device).split(_ROWS):
+        for rows in torch.split(torch.arange(len(self.asked), device=self.bank.device), _ROWS):
             cosine, near = self.candidates(rows, self.kind)
             index, distance = self.ordered(rows, near)
             found.append((index, distance))
@@ -141,7 +141,7 @@ class _Search:
         """The largest cosines: the best of the first columns, then what beats the worst of them."""
         best: tuple[Tensor, Tensor] | None = None
         unit = self._units(rows, kind)
-        for columns in torch.arange(len(self.bank), device=rows.device).split(_COLUMNS):
+        for columns in torch.split(torch.arange(len(self.bank), device=rows.device), _COLUMNS):
             tile = unit @ (self.unit[columns] if kind == self.kind else _unit(self.bank[columns], kind)).T
             if self.alone:
                 _forget(tile, rows - columns[0])
@@ -156,7 +156,7 @@ class _Search:
     def ordered(self, rows: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
         """The k nearest of the candidates (m, c) and their squared distances, by differences in double precision."""
         parts = max(1, _AT_ONCE // (near.shape[1] * self.bank.shape[1]))
-        pairs = zip(rows.split(parts), near.split(parts), strict=True)
+        pairs = zip(torch.split(rows, parts), torch.split(near, parts), strict=True)
         distance, order = torch.cat([self._squares(*pair) for pair in pairs]).sort(dim=1, stable=True)
         return near.gather(1, order[:, : self.few]), distance[:, : self.few]
 

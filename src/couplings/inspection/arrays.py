@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import Tensor
 from couplings.errors import InvalidInput, did_you_mean
 from couplings.inspection.columns import Table, UnreadableFile, read_npz, read_parquet
 from couplings.inspection.subject import Pictures, Subject
+from couplings.train.errors import DataError
+from couplings.train.values import column, entries, numbered
 
 __all__ = ["Keys", "UnreadableFile", "pictures_of", "read_arrays"]
 
@@ -26,7 +29,8 @@ class Keys:
     Attributes:
         embeddings: (n, d) numbers. Usually embeddings, features, z, ...
         positives: another view of each row, (n, d).
-        labels: of the rows, numbers or words; nulls, NaN, empty words and negative whole numbers are no label.
+        labels: of the rows, numbers or words, or one-hot rows (n, c); nulls, NaN, empty words and negative whole
+            numbers are no label.
         groups: equal for rows of one sample, which never repel each other; nulls are in no group.
         ids: what the rows are called.
         texts: of the rows.
@@ -57,6 +61,12 @@ _NPZ, _PARQUET = ".npz", ".parquet"
 _INDEX, _PART, _TRAIN, _PARTS = "index", "part", "train", {"train", "test"}
 """Which image of which part a row is, as `couplings embed` writes it."""
 _WORDS = ("labels", "groups", "ids", "texts")
+_NUMBER = re.compile(r"(u?int\d+|float\d*|halffloat|double)(\[\d+\])?")
+"""A column of one number a row, as numpy and arrow call it."""
+_JOIN = (
+    "where each dimension is a column of its own, join them: numpy.savez(file, embeddings=numpy.stack([table[name] for "
+    "name in names], 1))"
+)
 _SMALL, _LARGE = 1e-11, 1e15
 """Between these a row's squares fit into single precision."""
 
@@ -65,19 +75,22 @@ def read_arrays(path: Path, keys: Keys) -> Subject:
     """The embeddings of a file, by its suffix ``.npz`` or ``.parquet`` (which needs pyarrow).
 
     Raises:
-        UnreadableFile: missing, damaged, with pickled objects, without embeddings, with a wrong shape or type, with
-            NaN, infinity or a zero row in the embeddings.
+        UnreadableFile: missing, damaged, without embeddings, with a wrong shape or type, with pickled objects in what
+            is read, with NaN, infinity or a zero row in the embeddings.
         ModuleNotFoundError: parquet without pyarrow.
     """
     if not path.is_file():
-        raise UnreadableFile(f"{path} is missing; look at the path")
-    table = _table(path, keys)
-    chosen = _chosen(table, keys, path)
-    found = {name: table.arrays[key] for name, key in chosen.items() if key is not None}
+        missing = "is no file (a folder, a pipe or a device)" if path.exists() else "is missing"
+        raise UnreadableFile(f"{path} {missing}; look at the path")
     try:
-        return _subject(path, found, table.arrays)
+        table = _table(path, keys)
+        chosen = _chosen(table, keys, path)
+        found = {name: table.arrays[key] for name, key in chosen.items()}
+        return _subject(path, found, table, _unused(table, keys, chosen))
     except InvalidInput as error:
         raise UnreadableFile(f"{path}: {error}") from None
+    except DataError as error:
+        raise UnreadableFile(str(error)) from None
 
 
 def _table(path: Path, keys: Keys) -> Table:
@@ -88,7 +101,7 @@ def _table(path: Path, keys: Keys) -> Table:
     if keys.thumbnails is not None:
         raise UnreadableFile(f"{path}: thumbnails are read from {_NPZ} only; leave --thumbnails out")
     guessed = {name for what in _USUAL if what != "thumbnails" for name in _USUAL[what]}
-    return read_parquet(path, guessed | {_INDEX, _PART}, {*_named(keys).values(), *_USUAL["embeddings"]})
+    return read_parquet(path, guessed | {_INDEX, _PART, *_named(keys).values()})
 
 
 def _named(keys: Keys) -> dict[str, str]:
@@ -97,82 +110,133 @@ def _named(keys: Keys) -> dict[str, str]:
 
 
 def _chosen(table: Table, keys: Keys, path: Path) -> dict[str, str]:
-    """The name of what each thing is read from."""
+    """The name of what each thing is read from: as the user says, else the first of a usual name that fits."""
     chosen = _named(keys)
     for what, key in chosen.items():
         if key not in table.kinds:
             raise UnreadableFile(f"{path} has no '{key}' (--{what}); {did_you_mean(key, list(table.kinds))}")
-    if keys.embeddings is None:
-        usual = [name for name in _USUAL["embeddings"] if name in table.arrays and name != keys.positives]
-        if not usual:
-            held = ", ".join(f"{name} {kind}" for name, kind in list(table.kinds.items())[:20]) or "nothing"
-            raise UnreadableFile(f"{path} has no embeddings: it holds {held}; name the one that does with --embeddings")
-        chosen["embeddings"] = usual[0]
-    embeddings = table.arrays[chosen["embeddings"]]
-    guessed = {
-        what: next((name for name in _USUAL[what] if _guess(what, table.arrays.get(name), embeddings)), None)
-        for what in _USUAL
-        if what not in chosen
-    }
-    return chosen | {what: name for what, name in guessed.items() if name is not None}
+    chosen.setdefault("embeddings", _usual_embeddings(table, keys, path))
+    embeddings = table.get(chosen["embeddings"])
+    for what, key in chosen.items():
+        misfit = _misfit(what, table, key, embeddings)
+        if misfit:
+            raise UnreadableFile(f"{path}: {what if key not in table.flaws else repr(key)} {misfit}")
+    for what in _USUAL:
+        fits = [name for name in _USUAL[what] if name in table.kinds and _fits(what, table, name, chosen)]
+        if what not in chosen and fits:
+            chosen[what] = fits[0]
+    return chosen
 
 
-def _guess(what: str, array: np.ndarray | None, embeddings: np.ndarray) -> bool:
-    """Whether an array of a usual name is what its name says; arrays of other things have such names too."""
-    if array is None or array.ndim == 0 or len(array) != len(np.atleast_1d(embeddings)):
-        return False
-    if what == "positives":
-        return array is not embeddings and array.shape == embeddings.shape and array.dtype.kind in "fiu"
-    return _is_pictures(array) if what == "thumbnails" else array.ndim == 1 and _is_words(array)
+def _fits(what: str, table: Table, name: str, chosen: Mapping[str, str]) -> bool:
+    embeddings = table.get(chosen["embeddings"])
+    return not _misfit(what, table, name, embeddings) and not (what == "positives" and name == chosen["embeddings"])
 
 
-def _subject(path: Path, found: dict[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Subject:
-    _check_shapes(path, found)
-    labels, classes = (None, ()) if "labels" not in found else _labels(found["labels"], arrays.get("classes"))
-    return Subject(
-        name=path.name,
-        embeddings=_matrix(path, "embeddings", found["embeddings"]),
-        positives=None if "positives" not in found else _matrix(path, "positives", found["positives"]),
-        labels=labels,
-        classes=classes,
-        groups=None if "groups" not in found else _groups(found["groups"]),
-        training=None if "ids" in found else _training(arrays, len(found["embeddings"])),
-        ids=_words(found.get("ids")),
-        texts=_words(found.get("texts")),
-        pictures=None if "thumbnails" not in found else pictures_of(_thumbnails(path, found["thumbnails"])),
+def _usual_embeddings(table: Table, keys: Keys, path: Path) -> str:
+    if keys.embeddings is not None:
+        return keys.embeddings
+    there = [name for name in _USUAL["embeddings"] if name in table.kinds and name != keys.positives]
+    if there:
+        return next((name for name in there if not _misfit("embeddings", table, name, None)), there[0])
+    held = ", ".join(f"{name} {kind}" for name, kind in list(table.kinds.items())[:20]) or "nothing"
+    one_each = sum(_NUMBER.fullmatch(kind) is not None for kind in table.kinds.values()) > 1
+    raise UnreadableFile(
+        f"{path} has no embeddings: it holds {held}; name the one that does with --embeddings"
+        + (f"; {_JOIN}" if one_each else "")
     )
 
 
-def _training(arrays: Mapping[str, np.ndarray], n: int) -> Tensor | None:
+def _unused(table: Table, keys: Keys, chosen: Mapping[str, str]) -> Iterator[str]:
+    """Of each array of a usual name that is not used: why."""
+    embeddings = table.get(chosen["embeddings"])
+    for what, names in _USUAL.items():
+        for name in names if what not in _named(keys) else ():
+            if name in table.kinds and name not in chosen.values():
+                reason = _misfit(what, table, name, embeddings)
+                yield f"'{name}' {reason}" if reason else f"'{name}': the {what} are those of '{chosen[what]}'"
+
+
+def _misfit(what: str, table: Table, name: str, embeddings: np.ndarray | None) -> str:
+    """Why an array is not what its name says, in words behind it; empty where it is."""
+    if name in table.flaws:
+        return table.flaws[name]
+    array = table.arrays.get(name)
+    if array is None:
+        return f"is {table.kinds[name]}, which is not read"
+    n = len(np.atleast_1d(array if embeddings is None else embeddings))
+    if what == "embeddings" and n == 0:
+        return "holds no rows; there is nothing to inspect"
+    if what != "embeddings" and (array.ndim == 0 or len(array) != n):
+        return f"has shape {list(array.shape)} for {n} embeddings; one entry a row"
+    if what == "thumbnails":
+        return (
+            ""
+            if _is_pictures(array)
+            else f"is {array.dtype}{list(array.shape)}; uint8 of shape (n, h, w) or (n, h, w, 3) is needed"
+        )
+    if what in _WORDS:
+        return _misfit_of_words(what, array)
+    reason = _misfit_of_matrix(array, table.kinds[name])
+    if not reason and embeddings is not None and array.shape != embeddings.shape:
+        return f"has shape {array.shape} but embeddings has {embeddings.shape}; equal n and d are needed"
+    return reason
+
+
+def _misfit_of_words(what: str, array: np.ndarray) -> str:
+    if column(array, one_hot=what == "labels").ndim > 1:
+        return f"has shape {list(array.shape)}; one number or word a row is needed"
+    # Complex numbers and structures have no order.
+    return "" if array.dtype.kind in "biufSUOMm" else f"is {array.dtype}; numbers or words are needed"
+
+
+def _misfit_of_matrix(array: np.ndarray, kind: str) -> str:
+    if array.ndim == 2 and array.dtype.kind in "fiu":
+        return ""
+    reason = f"is {_kind(array, kind)}; a matrix of numbers (n, d) is needed"
+    if array.ndim != 1:
+        return reason
+    if "binary" in kind:
+        return f"{reason}; if the bytes are numbers, numpy.frombuffer(bytes, dtype) reads a row of a known type"
+    if array.dtype.kind in "OSU":
+        return f"{reason}; if the words are numbers (JSON), json.loads(word) reads a row"
+    return f"{reason}; {_JOIN}" if array.dtype.kind in "fiu" else reason
+
+
+def _kind(array: np.ndarray, kind: str) -> str:
+    return kind if array.dtype == object else f"{array.dtype}{list(array.shape)}"
+
+
+def _subject(path: Path, found: Mapping[str, np.ndarray], table: Table, unused: Iterable[str]) -> Subject:
+    labels, classes = (None, ()) if "labels" not in found else _labels(found["labels"], table.get("classes"))
+    return Subject(
+        name=path.name,
+        embeddings=_matrix(found["embeddings"]),
+        positives=None if "positives" not in found else _matrix(found["positives"]),
+        labels=labels,
+        classes=classes,
+        groups=None if "groups" not in found else _groups(found["groups"]),
+        training=None if "ids" in found else _training(table, len(found["embeddings"])),
+        ids=_words(found.get("ids")),
+        texts=_words(found.get("texts")),
+        pictures=None if "thumbnails" not in found else pictures_of(_thumbnails(found["thumbnails"])),
+        unused=tuple(unused),
+    )
+
+
+def _training(table: Table, n: int) -> Tensor | None:
     """The rows' numbers in the training part, -1 in another; None where the file is not of `couplings embed`."""
-    index, part = arrays.get(_INDEX), arrays.get(_PART)
+    index, part = table.get(_INDEX), table.get(_PART)
     if index is None or part is None or index.shape != (n,) or part.shape != (n,) or index.dtype.kind not in "iu":
         return None
-    parts = _entries(part)
+    parts = entries(part)
     if not _PARTS.issuperset(parts) or (index < 0).any() or (index > np.iinfo(np.int64).max).any():
         return None
     places = torch.from_numpy(np.require(index, np.int64, ["C", "W"]))
     return places.where(torch.tensor([word == _TRAIN for word in parts]), -1)
 
 
-def _check_shapes(path: Path, found: dict[str, np.ndarray]) -> None:
-    n = len(found["embeddings"]) if found["embeddings"].ndim else 1
-    if n == 0:
-        raise UnreadableFile(f"{path} holds no rows; there is nothing to inspect")
-    for name, array in found.items():
-        if name != "embeddings" and (array.ndim == 0 or len(array) != n):
-            raise UnreadableFile(f"{path}: {name} has shape {list(array.shape)} for {n} embeddings; one entry a row")
-        if name in _WORDS and array.ndim > 1:
-            raise UnreadableFile(f"{path}: {name} has shape {list(array.shape)}; one number or word a row is needed")
-        if name in _WORDS and not _is_words(array):
-            raise UnreadableFile(f"{path}: {name} is {array.dtype}; numbers or words are needed")
-
-
-def _matrix(path: Path, name: str, array: np.ndarray) -> Tensor:
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise UnreadableFile(
-            f"{path}: {name} is {array.dtype}{list(array.shape)}; a matrix of numbers (n, d) is needed"
-        )
+def _matrix(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(_scaled(array), np.float32, ["C", "W"]))
 
 
@@ -192,8 +256,8 @@ def _scaled(array: np.ndarray) -> np.ndarray:
 
 def _labels(array: np.ndarray, names: np.ndarray | None) -> tuple[Tensor, tuple[str, ...]]:
     """Numbers and names; whole numbers with an array of names beside them are taken as they are."""
-    values = [None if _missing(value) or _negative(value) else value for value in _entries(array)]
-    known = sorted({value for value in values if value is not None})
+    values = [None if _negative(value) else value for value in entries(column(array, one_hot=True))]
+    known = {value for value in values if value is not None}
     whole = all(isinstance(value, int) for value in known)
     if (
         whole
@@ -202,46 +266,30 @@ def _labels(array: np.ndarray, names: np.ndarray | None) -> tuple[Tensor, tuple[
         and names.ndim == 1
         and len(names) > max(known, default=-1)
     ):
-        return torch.tensor([-1 if value is None else value for value in values]), tuple(_entries(names))
-    place = {value: number for number, value in enumerate(known)}
-    return torch.tensor([-1 if value is None else place[value] for value in values]), tuple(map(str, known))
+        return torch.tensor([-1 if value is None else value for value in values]), tuple(
+            "" if name is None else name for name in entries(names)
+        )
+    (numbers,), classes = numbered([values])
+    assert numbers is not None
+    return numbers, classes
 
 
 def _groups(array: np.ndarray) -> Tensor:
     """Numbers of groups; a row without one is a group of its own."""
     alone = object()
-    values = [(alone, row) if _missing(value) else value for row, value in enumerate(_entries(array))]
+    values = [(alone, row) if value is None else value for row, value in enumerate(entries(column(array)))]
     place = {value: number for number, value in enumerate(dict.fromkeys(values))}
     return torch.tensor([place[value] for value in values])
 
 
 def _words(array: np.ndarray | None) -> tuple[str, ...] | None:
-    return None if array is None else tuple("" if _missing(value) else str(value) for value in _entries(array))
-
-
-def _entries(array: np.ndarray) -> list[Any]:
-    """As Python has them; bytes are UTF-8, and of words halves of characters, which have none, are replaced."""
-    return [_whole(value) for value in array.tolist()]
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _missing(value: Any) -> bool:
-    """Null, NaN or an empty word."""
-    return value is None or value == "" or bool(value != value)
+    if array is None:
+        return None
+    return tuple("" if value is None else str(value) for value in entries(column(array)))
 
 
 def _negative(value: Any) -> bool:
     return isinstance(value, int) and value < 0
-
-
-def _is_words(array: np.ndarray) -> bool:
-    """Numbers, words, dates or what a column with holes is; complex numbers and structures have no order."""
-    return array.dtype.kind in "biufSUOMm"
 
 
 def _is_pictures(array: np.ndarray) -> bool:
@@ -250,13 +298,8 @@ def _is_pictures(array: np.ndarray) -> bool:
     return bool(array.dtype == np.uint8 and fits and 0 not in array.shape[1:])
 
 
-def _thumbnails(path: Path, array: np.ndarray) -> np.ndarray:
+def _thumbnails(array: np.ndarray) -> np.ndarray:
     """(n, h, w) or (n, h, w, c)."""
-    if not _is_pictures(array):
-        raise UnreadableFile(
-            f"{path}: thumbnails are {array.dtype}{list(array.shape)}; uint8 of shape (n, h, w) or (n, h, w, 3) is "
-            "needed"
-        )
     return array if array.ndim == 3 or array.shape[3] in (1, 3) else array.transpose(0, 2, 3, 1)
 
 

@@ -38,6 +38,7 @@ class Subject:
         texts: of the rows.
         pictures: of the rows.
         history: records of the training, one a logged step.
+        unused: what the source holds under a usual name and is not used, each with the reason.
 
     Raises:
         InvalidInput: a shape, NaN, infinity or a zero row.
@@ -56,6 +57,7 @@ class Subject:
     texts: tuple[str, ...] | None = None
     pictures: Pictures | None = None
     history: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    unused: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         checks.matrix("embeddings", self.embeddings)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from couplings.train.encoders import ImageShape
 from couplings.train.errors import DataError
+from couplings.train.values import column, entries, numbered, plain
 
 __all__ = ["DataError", "Dataset", "Part", "Places", "from_arrays", "to_float", "to_images"]
 
@@ -184,7 +185,7 @@ def _as_tensor(values: Any, name: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu()
     try:
-        array = np.ascontiguousarray(values)
+        array = plain(np.ascontiguousarray(values))
         # Torch computes little with these.
         return torch.from_numpy(array.astype(np.int64) if array.dtype.kind == "u" and array.itemsize > 1 else array)
     except (TypeError, ValueError):
@@ -228,38 +229,38 @@ _UNLABELLED = -1
 
 
 def _numbered(what: str, train: Any, test: Any) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
-    """Numbers from 0 for any integers or words, shared by both parts, and what they stand for; -1 stays -1."""
-    parts = [None if part is None else _flat(what, part) for part in (train, test)]
-    given = [part for part in parts if part is not None]
-    if not given:
-        return None, None, ()
-    names = np.unique(np.concatenate(given))
-    if names.dtype.kind == "i":
-        names = names[names != _UNLABELLED]
-    first, second = (None if part is None else _places(names, part) for part in parts)
-    return first, second, tuple(str(name) for name in names)
+    """Numbers from 0 for any whole numbers or words, shared by both parts, and what they stand for; -1 stays -1."""
+    parts = [None if part is None else _listed(what, part, one_hot=True) for part in (train, test)]
+    known = [None if part is None else [None if _is_unlabelled(one) else one for one in part] for part in parts]
+    (first, second), names = numbered(known)
+    return first, second, names
 
 
-def _places(names: np.ndarray, values: np.ndarray) -> Tensor:
-    known = torch.from_numpy(np.searchsorted(names, values).astype(np.int64))
-    return known if values.dtype.kind != "i" else torch.where(torch.from_numpy(values == _UNLABELLED), -1, known)
+def _is_unlabelled(value: Any) -> bool:
+    return value == _UNLABELLED and not isinstance(value, str)
 
 
 def _words(what: str, values: Any) -> tuple[str, ...] | None:
-    if values is None:
-        return None
-    found = _flat(what, values).tolist()
-    return tuple(one.decode(errors="backslashreplace") if isinstance(one, bytes) else str(one) for one in found)
+    return None if values is None else tuple("" if one is None else str(one) for one in _listed(what, values))
 
 
-def _flat(what: str, values: Any) -> np.ndarray:
-    flat = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
-    if flat.ndim == 2 and flat.shape[1] == 1:
-        flat = flat[:, 0]
-    if flat.ndim != 1 or flat.dtype.kind not in "iuUSb":
-        remedy = f"convert them, as in {what}.astype(int)" if flat.ndim == 1 else "give one an image"
-        raise DataError(f"{what} must be (n,) integers or words, got {flat.dtype} {flat.shape}; {remedy}")
-    return flat
+def _listed(what: str, values: Any, *, one_hot: bool = False) -> list[Any]:
+    """Whole numbers or words, one an image; None where there is none."""
+    try:
+        array = column(np.asarray(values.cpu() if isinstance(values, Tensor) else values), one_hot=one_hot)
+        found = entries(array) if array.ndim == 1 and array.dtype.kind in "biufUSOmM" else None
+    except (DataError, ValueError) as error:
+        raise DataError(f"{what} must be (n,) whole numbers or words; {error}") from None
+    if found is None:
+        remedy = "convert them" if array.ndim == 1 else "give one an image"
+        raise DataError(f"{what} must be (n,) whole numbers or words, got {array.dtype} {array.shape}; {remedy}")
+    broken = next((one for one in found if isinstance(one, float) and not one.is_integer()), None)
+    if broken is not None:
+        raise DataError(
+            f"{what} must be (n,) whole numbers or words, got {broken:g} among them; numpy.asarray({what}, dtype=str) "
+            "takes each number for a word"
+        )
+    return found
 
 
 def from_arrays(
@@ -279,13 +280,14 @@ def from_arrays(
 
     Args:
         images: as :func:`to_images` takes.
-        labels: integers or words ``(n,)``; the integer -1 is an image without a label.
+        labels: whole numbers or words ``(n,)`` or ``(n, 1)``, also as objects or floats, or one-hot rows ``(n, c)``;
+            -1, None, NaN and an empty word are an image without a label.
         test_images: as ``images``. Without them a seeded share ``test_fraction`` is held out, each class in
             proportion.
         test_labels: as ``labels``.
-        domains: where each image comes from, integers or words ``(n,)``.
+        domains: where each image comes from, as ``labels``.
         test_domains: as ``domains``.
-        ids: what the images are called, integers or words ``(n,)``; :meth:`Dataset.ids` without.
+        ids: what the images are called, whole numbers or words ``(n,)``; :meth:`Dataset.ids` without.
         test_ids: as ``ids``.
         name: what the data set is called in tables.
         test_fraction: share of the images held out where there are no ``test_images``.

@@ -7,9 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
 
-import numpy as np
 import torch
 
 from couplings.image_files import MOST_PIXELS
@@ -20,6 +18,7 @@ from couplings.train.folder import remove_empty
 from couplings.train.idx import find_idx, read_idx
 from couplings.train.image_folder import read_folder
 from couplings.train.imbalance import SHARES, imbalanced
+from couplings.train.npz import Npz
 
 __all__ = ["load"]
 
@@ -115,15 +114,7 @@ _NPZ_KEYS = (
 
 def _npz(config: DataConfig) -> Dataset:
     path = _existing(config)
-    # A pipe would be waited for, a device read without end.
-    if not (path.is_file() and is_zipfile(path)):
-        raise DataError(f"{path} is not an .npz file; numpy.savez writes one")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        reason = f"{path} is not an .npz file of plain arrays ({error})"
-        raise DataError(f"{reason}; write arrays of numbers with numpy.savez") from None
+    arrays = Npz(path)
     for keys in _NPZ_KEYS:
         if keys[0] in arrays:
             images, labels, test_images, test_labels = (arrays.get(key) for key in keys)
