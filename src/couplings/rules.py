@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import require
+from .checks import finite, require
 from .errors import did_you_mean, warn
 
 _MAX_ITERATIONS = 200
@@ -193,6 +193,7 @@ class Power(_QExponential):
     q: float = 2.0
 
     def __post_init__(self) -> None:
+        finite("q", self.q)
         require(self.q > 1, f"q must be > 1, got {self.q:g}: Entropic() is q = 1 and Quadratic() is q = 0")
 
     def half_step(

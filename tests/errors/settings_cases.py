@@ -36,7 +36,7 @@ SETTINGS = (
     _set("loss=gca-uot; loss.q=2", "loss q 2", "must be"),
     _set("loss=3", "loss 3", "loss.name"),
     _set("views=3", "views 3", "views.count"),
-    _set("loss=gca-ince; loss.target={within: 1}", "loss.target within", "both of within and across"),
+    _set("loss=gca-ince; loss.target={within: 1}", "loss.target.across", "missing"),
     _set("steps=1.5", "steps 1.5", "integer"),
     _set("steps=many", "steps many", "integer"),
     _set("steps=0", "steps 0", "greater than 0"),

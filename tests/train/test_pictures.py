@@ -15,8 +15,8 @@ from couplings.train.pictures import draw_run, title
     ("loss", "params", "said"),
     [
         ("infonce", {}, f"temperature {LOSSES['infonce']().temperature}"),
-        ("hcl", {"beta": 2.0}, "temperature 0.5, beta 2.0, tau_plus 0.1"),
-        ("cacr", {"ordered": True}, "alpha 1.0, beta 1.0, cost sqeuclidean, tau_plus 0.0, ordered True"),
+        ("hcl", {"beta": 2.0}, "temperature 0.5, beta 2, tau_plus 0.1"),
+        ("cacr", {"ordered": True}, "alpha 1, beta 1, cost sqeuclidean, tau_plus 0, ordered True"),
     ],
 )
 def test_the_title_tells_the_parameters_of_every_loss(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 from rich.table import Table
 
 from couplings.display import cell, say, show
-from couplings.losses import LOSSES, Loss, parameters_of
+from couplings.losses import Loss, in_settings, known_objects, losses_by_name, parameters_of
 from couplings.losses.base import Options
 from couplings.train.errors import ConfigError, did_you_mean
 
@@ -15,7 +16,7 @@ from couplings.train.errors import ConfigError, did_you_mean
 def list_losses() -> None:
     """A table of all losses: name, first line of the docstring, settings with their defaults."""
     table = Table("--loss", "what it is", "settings and defaults (--set loss.KEY=VALUE)")
-    for name, kind in LOSSES.items():
+    for name, kind in losses_by_name().items():
         table.add_row(*map(cell, (name, _summary(kind), _settings(kind))))
     show(table)
     say("All take normalize=True, nearly all across_views=False (negatives from other views only).")
@@ -28,11 +29,23 @@ def describe_loss(name: str) -> None:
     Raises:
         ConfigError: no loss has that name.
     """
-    if name not in LOSSES:
-        raise ConfigError(f"unknown loss '{name}'; {did_you_mean(name, LOSSES)}")
-    kind = LOSSES[name]
+    losses = losses_by_name()
+    if name not in losses:
+        raise ConfigError(f"unknown loss '{name}'; {did_you_mean(name, losses)}")
+    kind = losses[name]
     say(f"{kind.__name__}: {inspect.getdoc(kind)}")
-    say(f"Train with it: couplings train --loss {name}")
+    for key, part in parameters_of(kind).items():
+        if objects := known_objects(part):
+            say(f"loss.{key} may be an object: {', '.join(_example(*entry) for entry in objects.items())}")
+    needed = [key for key, part in parameters_of(kind).items() if part.default is part.empty]
+    say(" ".join([f"Train with it: couplings train --loss {name}", *(f"--set loss.{key}=NAME" for key in needed)]))
+
+
+def _example(name: str, made: Callable[..., object]) -> str:
+    """An object as settings say it, with its defaults."""
+    parts = inspect.signature(made).parameters.values()
+    defaults = {part.name: "NUMBER" if part.default is part.empty else part.default for part in parts}
+    return in_settings({"name": name, **defaults})
 
 
 def _summary(kind: type[Loss]) -> str:
@@ -41,8 +54,4 @@ def _summary(kind: type[Loss]) -> str:
 
 def _settings(kind: type[Loss]) -> str:
     own = {name: part for name, part in parameters_of(kind).items() if name not in Options.__annotations__}
-    return ", ".join(f"{name}={_plain(part.default)}" for name, part in own.items())
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, str | int | float | bool | None) else type(value).__name__.lower()
+    return ", ".join(name if part.default is part.empty else f"{name}={part.default}" for name, part in own.items())

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from couplings.compare.statistics import Difference, Verdict
 from couplings.compare.tables import ACCURACIES, GEOMETRY, Compared, Measure, Row, Table
+from couplings.losses import in_settings
 from couplings.train.evaluate import Probe
 
 __all__ = ["Cells", "differences_of", "levels_of", "markdown", "notes_of", "settings_of"]
@@ -107,7 +108,7 @@ def settings_of(table: Table) -> list[str]:
         for run in (*row.measured, *row.failed)[:1]:
             params = run.trial.config.loss.params
             if params:
-                words = ", ".join(f"{key} {value}" for key, value in params.items())
+                words = ", ".join(f"{key} {in_settings(value)}" for key, value in params.items())
                 lines.append(f"{row.variant.name}: {words}")
     return lines
 

@@ -84,11 +84,11 @@ def _records(run: Outcome) -> list[dict[str, Any]]:
 
 def _numeric_keys(table: Table) -> list[str]:
     """Varied settings with two numbers or more."""
-    values: dict[str, set[Any]] = {}
+    values: dict[str, list[Any]] = {}
     for row in table.measured:
         for varied in row.variant.varied:
-            values.setdefault(varied.key, set()).add(varied.value)
-    return [key for key, found in values.items() if len(found) > 1 and all(map(_is_number, found))]
+            values.setdefault(varied.key, []).append(varied.value)
+    return [key for key, found in values.items() if all(map(_is_number, found)) and len(set(found)) > 1]
 
 
 def _is_number(value: Any) -> bool:

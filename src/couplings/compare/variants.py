@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import product
 from typing import Any
 
-from couplings.losses import LOSSES
+from couplings.losses import LOSSES, in_settings, losses_by_name
 from couplings.train.errors import ConfigError, did_you_mean
 
 __all__ = ["SUPERVISED", "Objective", "Variant", "Varied", "losses_named", "variants_of"]
@@ -30,7 +30,7 @@ class Varied:
     value: Any
 
     def __str__(self) -> str:
-        return f"{self.key}={_plain(self.value)}"
+        return f"{self.key}={in_settings(self.value)}"
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def losses_named(words: Sequence[str], parse: Any) -> list[Variant]:
 
 def _loss(word: str, parse: Any) -> Variant:
     name, _, settings = word.partition(":")
-    if name not in LOSSES:
-        raise ConfigError(f"losses: unknown loss '{name}'; {did_you_mean(name, [*LOSSES, 'all'])}")
+    if name not in losses_by_name():
+        raise ConfigError(f"losses: unknown loss '{name}'; {did_you_mean(name, [*losses_by_name(), 'all'])}")
     changes = tuple(_setting(part, word, parse) for part in split_list(settings))
-    label = " ".join([name, *(f"{c.key.removeprefix('loss.')}={_plain(c.value)}" for c in changes)])
+    label = " ".join([name, *(f"{c.key.removeprefix('loss.')}={in_settings(c.value)}" for c in changes)])
     return Variant(label, label, (Varied("loss.name", name), *changes))
 
 
@@ -92,10 +92,10 @@ def _setting(part: str, word: str, parse: Any) -> Varied:
 def split_list(text: str) -> list[str]:
     """The parts between commas, but for those inside of brackets.
 
-    >>> split_list("1,[0.4,1],x")
-    ['1', '[0.4,1]', 'x']
+    >>> split_list("1,[0.4,1],{name: rbf, t: 2}")
+    ['1', '[0.4,1]', '{name: rbf, t: 2}']
     """
-    return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+    return [part.strip() for part in re.split(r",(?![^\[{]*[\]}])", text) if part.strip()]
 
 
 def variants_of(losses: Sequence[Variant], axes: Mapping[str, Sequence[Any]]) -> list[Variant]:
@@ -124,9 +124,3 @@ def variants_of(losses: Sequence[Variant], axes: Mapping[str, Sequence[Any]]) ->
 def _at(loss: Variant, point: tuple[Varied, ...]) -> Variant:
     words = [loss.name] * bool(loss.name) + [str(varied) for varied in point]
     return Variant(", ".join(words), loss.family, loss.changes, point)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(_plain(part) for part in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

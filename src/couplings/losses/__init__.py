@@ -11,6 +11,7 @@ from .guide import Guide
 from .match import Alignment, DecoupledInfoNCE, InfoNCE, SupCon
 from .modalities import CLIP, SigLIP
 from .moments import AlignmentUniformity, SpectralContrastive
+from .named import NAMED, argument, in_settings, known_objects
 from .pairs import ModifiedTriplet, PairLoss, Triplet, TripletContrastive
 from .robust import GCARINCE, GCAUOT, RINCE
 from .sample import HCL, HCLOT, DebiasedInfoNCE, RelaxedHCLOT
@@ -54,11 +55,21 @@ LOSSES: dict[str, type[Loss]] = {
     "spectral": SpectralContrastive,
     "alignment-uniformity": AlignmentUniformity,
 }
-"""Names for configuration files and the command line. `PairLoss` has none: it needs functions."""
+"""Names for configuration files and the command line."""
+
+FAMILIES: dict[str, type[Loss]] = {"pair-loss": PairLoss}
+"""Names of losses that need arguments of one's own, so that no list of all losses has them."""
+
+
+def losses_by_name() -> dict[str, type[Loss]]:
+    """`LOSSES` and `FAMILIES`, with what was put into them since."""
+    return LOSSES | FAMILIES
+
 
 __all__ = [
     "CACR",
     "CLIP",
+    "FAMILIES",
     "GCAINCE",
     "GCARINCE",
     "GCAUOT",
@@ -67,6 +78,7 @@ __all__ = [
     "IOT",
     "LOSSES",
     "MINE",
+    "NAMED",
     "RINCE",
     "Alignment",
     "AlignmentUniformity",
@@ -98,5 +110,9 @@ __all__ = [
     "SupCon",
     "Triplet",
     "TripletContrastive",
+    "argument",
+    "in_settings",
+    "known_objects",
+    "losses_by_name",
     "parameters_of",
 ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from couplings.errors import UserError
-from couplings.losses import LOSSES, Sides, parameters_of
+from couplings.losses import Sides, in_settings, losses_by_name, parameters_of
 from couplings.report import coupling_picture, curves
 from couplings.train.data import Dataset
 from couplings.train.errors import DataError
@@ -47,11 +47,12 @@ def draw_curves(run: Run) -> Path:
 def title(run: Run, what: str) -> str:
     """The loss, the data set, the seed and ``what``; below them the loss's parameters, given or not."""
     settings = run.config.loss
-    known = parameters_of(LOSSES[settings.name]).items() if settings.name in LOSSES else ()
+    losses = losses_by_name()
+    known = parameters_of(losses[settings.name]).items() if settings.name in losses else ()
     defaults = {name: part.default for name, part in known}
     # Switches say something only if they were turned.
     spoken = {name: value for name, value in defaults.items() if value is not None and not isinstance(value, bool)}
-    params = ", ".join(f"{name} {value}" for name, value in (spoken | settings.params).items())
+    params = ", ".join(f"{name} {in_settings(value)}" for name, value in (spoken | settings.params).items())
     return f"{settings.name} on {run.config.data.name}, seed {run.config.seed}{what}\n{params}"
 
 

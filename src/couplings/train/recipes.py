@@ -14,8 +14,8 @@ from couplings.train.texts import read_text
 __all__ = ["Recipe", "read_recipe"]
 
 _ABOUT = "about"
-_OPEN = ("params", "target")
-"""Groups whose keys are no settings of ours, but of a class of theirs."""
+_OPEN = ("loss.", "encoder.")
+"""Inside of these a mapping is the value of a parameter, such as ``cost: {name: rbf, t: 0.5}``."""
 _LARGEST = 2**18
 """Bytes of a recipe; those of recipes/ have 2,000."""
 
@@ -78,7 +78,7 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        nested = isinstance(value, Mapping) and value and key not in _OPEN
+        nested = isinstance(value, Mapping) and value and not name.startswith(_OPEN)
         inside = _dotted(value, f"{name}.") if nested else {name: value}
         for twice in found.keys() & inside.keys():
             raise ConfigError(f"{twice}: comes twice, dotted and nested; keep one of them")

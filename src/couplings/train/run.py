@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from couplings.coupling import Coupling
-from couplings.losses import LOSSES, Batch, Couplings, Loss
+from couplings.losses import Batch, Couplings, Loss, losses_by_name
 from couplings.train.checkpoint import fill, load_weights, newest_checkpoint, read_json
 from couplings.train.config import LossConfig, RunConfig
 from couplings.train.data import Dataset, to_float, to_images
@@ -57,7 +57,7 @@ class AbsentLoss(Loss):
 
 
 def _known(loss: object) -> bool:
-    return loss in LOSSES
+    return loss in losses_by_name()
 
 
 def _config(saved: Mapping[str, Any]) -> RunConfig:

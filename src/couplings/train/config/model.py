@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
@@ -96,9 +97,10 @@ _LARGEST = 10**6
 
 
 class LossConfig(Settings):
-    """A loss by its name in ``couplings.losses.LOSSES``, and its constructor's parameters.
+    """A loss by its name in ``couplings.losses.LOSSES`` or ``FAMILIES``, and its constructor's parameters.
 
-    A ``target`` that is a mapping is ``Domains``: ``{"within": 0.3, "across": 0.1}``.
+    A parameter that is an object is said by its name in ``couplings.losses.NAMED`` and parameters of its own:
+    ``cost: {"name": "rbf", "t": 0.5}``.
     """
 
     name: str = "infonce"
@@ -111,24 +113,23 @@ class LossConfig(Settings):
 
     def build(self) -> Loss:
         """The loss; raises ``ValueError`` on an unknown name or parameter."""
-        from couplings.losses import LOSSES, parameters_of
+        from couplings.losses import argument, known_objects, losses_by_name, parameters_of
 
-        if self.name not in LOSSES:
-            raise ValueError(f"name: unknown name '{self.name}'; {did_you_mean(self.name, LOSSES)}")
-        refuse_unknown(parameters_of(LOSSES[self.name]), self.params)
-        for key, value in self.params.items():
-            if isinstance(value, int) and abs(value) > _LARGEST:
-                raise ValueError(f"{key}: {shown(value)} came; no parameter of a loss is larger than {_LARGEST}")
-        return LOSSES[self.name](**{key: _object(key, value) for key, value in self.params.items()})
+        losses = losses_by_name()
+        if self.name not in losses:
+            raise ValueError(f"name: unknown name '{self.name}'; {did_you_mean(self.name, losses)}")
+        takes = parameters_of(losses[self.name])
+        refuse_unknown(takes, self.params)
+        for key, part in takes.items():
+            if part.default is part.empty and key not in self.params:
+                raise ValueError(f"{key}: missing; {self.name} needs one of {', '.join(known_objects(part))}")
+        _refuse_large(self.params)
+        return losses[self.name](**{key: argument(takes[key], value) for key, value in self.params.items()})
 
 
-def _object(key: str, value: Any) -> Any:
-    from couplings.losses import Domains
-
-    if key != "target" or not isinstance(value, dict):
-        return value
-    refuse_unknown(("within", "across"), value)
-    missing = {"within", "across"} - set(value)
-    if missing:
-        raise ValueError(f"target: domains want both of within and across, got {value}")
-    return Domains(**value)
+def _refuse_large(params: Mapping[str, Any], of: str = "") -> None:
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            _refuse_large(value, f"{of}{key}.")
+        elif isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"{of}{key}: {shown(value)} came; no parameter of a loss is larger than {_LARGEST}")
