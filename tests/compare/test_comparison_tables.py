@@ -113,7 +113,7 @@ def test_a_varied_number_is_drawn(tmp_path: Path) -> None:
 
 def test_varied_objects_are_rows_and_no_axis(tmp_path: Path) -> None:
     variants = variants_of([loss("cacr")], {"loss.cost": [{"name": "rbf", "t": 0.5}, {"name": "rbf", "t": 2.0}]})
-    assert [variant.name for variant in variants][0] == "cacr, loss.cost={name: rbf, t: 0.5}"
+    assert variants[0].name == "cacr, loss.cost={name: rbf, t: 0.5}"
     found = result(tmp_path, {variant.name: (0.7, 0.72) for variant in variants}, variants)
     assert {path.name for path in found.write()} == {"comparison.md", "results.json", "comparison.png"}
 
