@@ -45,7 +45,7 @@ def _small(config: RunConfig, **changes: Any) -> RunConfig:
     """A recipe at a size that takes a moment: all but sizes is as it stands there."""
     sizes: dict[str, Any] = {"encoder": "small-cnn", "encoder.width": 4, **SHRUNK}
     if config.projector.hidden is not None:
-        sizes["projector.hidden"] = 8
+        sizes["projector.hidden"] = 64
     if config.predictor is not None:
         sizes["predictor.hidden"] = 8
     if config.momentum is not None and config.momentum.queue:
