@@ -11,6 +11,7 @@ largest C), K = exp(-C / eps) and l = rho / (rho + eps):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -109,6 +110,11 @@ LARGE = {
 def test_converted_weights_give_the_released_ratio(name: str) -> None:
     """Up to three digits of the recipe's numbers, and to the self pair, one of 1,024 terms of each sum."""
     of, z = CIFAR[name], _batch(512, common=3.0, noise=0.5)
+    share, inverse = of.rho / (2 * of.rho + EPSILON), math.exp(1 / EPSILON)
+    factor = (inverse / len(z) ** 2) ** share
+    given = read_recipe(FOLDER / f"{name}.yaml").config.loss.params
+    assert given["r2"] == pytest.approx(of.rince * factor**of.q, rel=5e-3)
+    assert given["lam"] == pytest.approx(LAM * inverse / (len(z) * factor**2), rel=5e-3)
     assert (z @ z.T).min() > 0
     released = _ratio(lambda views: _terms_for_cifar(views, of), z)
     assert _ratio(_ours(name), z) == pytest.approx(released, rel=5e-3)

@@ -250,8 +250,10 @@ class GCAUOT(_QPower, Matched):
 
     Relations:
         rho1, rho2 -> infinity: r1 GCA-INCE + r2 GCA-RINCE. rho1, rho2 -> 0: potentials vanish, r1 weighs InfoNCE. The
-        reference measure is a x b; against the counting measure, that of the released code, every score has
-        temperature log(N M) more. With shift = 0 the released lam is ours / N and the released r2 is ours (N M)^q.
+        reference measure is a x b; against the counting measure, that of the released code for CIFAR, every score has
+        temperature log(N M) more. With shift = 1, equal prices, l = rho / (rho + temperature) and
+        c = (exp(1 / temperature) / (N M))^(l / (1 + l)) its r2 is ours at r2 c^q, its lam ours at
+        lam exp(1 / temperature) / (N c^2).
 
     Cost:
         Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
