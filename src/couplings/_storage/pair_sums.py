@@ -60,8 +60,8 @@ class PairFunctions(ABC):
 
 _idle: dict[tuple[torch.device, torch.dtype, int], list[Tensor]] = {}
 """Tiles that no pass uses now: a small batch would spend more time on fresh pages than on its sums."""
-_KEPT = 4
-"""How many of a kind wait for the next pass."""
+_KEPT, _KINDS = 4, 8
+"""How many of a kind wait for the next pass, and of how many kinds: shared work has tiles of many sizes."""
 
 
 class Scratch:
@@ -88,6 +88,8 @@ class Scratch:
 
     def release(self) -> None:
         """Leave the tiles to the next pass."""
+        if len(_idle) > _KINDS:
+            _idle.clear()
         for (_, dtype), memory in self._held.items():
             waiting = _idle.setdefault((self._device, dtype, self._size), [])
             if len(waiting) < _KEPT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TypedDict
 
 import torch
@@ -114,10 +114,7 @@ def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool, sh
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """Indices of a batch: samples and views of the rows, and ids for the queue's columns that nobody has.
-
-    They depend on sizes alone, so batches of one size share them, and what is found out about their masks.
-    """
+    """Indices of a batch: samples and views of the rows, and ids for the queue's columns that nobody has."""
 
     n: int
     views: int
@@ -125,9 +122,8 @@ class _Frame:
 
     @staticmethod
     def of(n: int, views: int, queue: int, device: torch.device) -> _Frame:
-        """The frame of such batches, kept from call to call (but for inference tensors, which no gradient may use)."""
-        inference = torch.is_inference_mode_enabled()
-        return (_made if inference else _kept)(n, views, queue, device)
+        """The frame of such a batch."""
+        return _Frame(n, views, -1 - torch.arange(queue, device=device))
 
     @cached_property
     def sample(self) -> Tensor:
@@ -179,13 +175,6 @@ class _Frame:
 
     def _unmatched(self, ids: Tensor) -> Tensor:
         return self.nobody + ids.min().clamp_max(0)
-
-
-def _made(n: int, views: int, queue: int, device: torch.device) -> _Frame:
-    return _Frame(n, views, -1 - torch.arange(queue, device=device))
-
-
-_kept = lru_cache(maxsize=8)(_made)
 
 
 def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Reading, team: Team) -> Batch:
