@@ -23,6 +23,7 @@ from torch import Tensor
 from . import checks
 from ._storage.team import Team, of_each
 from .errors import InvalidInput
+from .transforms import Opaque
 
 
 def processes() -> int:
@@ -173,7 +174,7 @@ def with_gradient(rows: Tensor, moves: bool) -> Tensor:
     return rows
 
 
-class _Gathered(torch.autograd.Function):
+class _Gathered(Opaque):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, shares: Shares) -> Tensor:
         ctx.shares = shares

@@ -25,6 +25,7 @@ from ._storage.visits import Rows, by_panels
 from .costs import Cosine, Cost, InnerProduct, is_built_in, is_cost
 from .masks import GivenMask, Mask
 from .precision import at_least_single, full_precision, recorded
+from .transforms import refuse_vmap
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +119,7 @@ class Scores:
         cost: Cost | None = None,
         mask: Mask | Tensor | None = None,
     ) -> None:
+        refuse_vmap()
         cost = Cosine() if cost is None else cost
         checks.require(is_cost(cost), f"cost must be an object with a score method such as Cosine(), got {cost!r}")
         checks.matrix("q", q)

@@ -24,6 +24,7 @@ from .coupling import Side
 from .errors import warn
 from .precision import full_precision
 from .rules import Entropic, Rule
+from .transforms import Opaque
 
 _CHECK_EVERY = 10
 """Sweeps between looks at the marginal error, which cost half a sweep and one device synchronisation."""
@@ -51,7 +52,7 @@ def solve(problem: Problem, backing: Backing, softness: tuple[Tensor, Tensor]) -
     return cast(tuple[Tensor, Tensor], _Solve.apply(problem, backing, *softness, *backing.leaves))
 
 
-class _Solve(torch.autograd.Function):
+class _Solve(Opaque):
     """Potentials from what the logits are made of and softness; the exact adjoint of the half-steps that were run."""
 
     @staticmethod
@@ -66,8 +67,7 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # potentials are kept as constants: a second derivative would be silently wrong
-            raise NotImplementedError("couple has no second derivative: call backward without create_graph=True")
+        Opaque.refuse_second("the sweeps of couple have")
         with full_precision(cotangents[0].device):
             return _Solve._pulled(ctx, *cotangents)
 

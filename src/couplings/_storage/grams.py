@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..transforms import transformed
 from .choice import Index, limits
 from .team import ALONE, Team
 
@@ -189,6 +190,8 @@ def _detached(known: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
+    if transformed():  # which hides where numbers are
+        return a is b
     return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..masks import Mask, SameId, _Either, _Except, _Not
+from ..transforms import Opaque
 from .choice import slices
 
 _CHUNK = 1024
@@ -42,7 +43,7 @@ def product(matrix: LinearMap, x: Tensor) -> Tensor:
     return cast(Tensor, _Product.apply(matrix, x))
 
 
-class _Product(torch.autograd.Function):
+class _Product(Opaque):
     @staticmethod
     def forward(ctx: Any, matrix: LinearMap, x: Tensor) -> Tensor:
         ctx.matrix = matrix

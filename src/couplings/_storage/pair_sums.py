@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..precision import full_precision
+from ..transforms import Opaque
 from .forbidden import Forbidden
 from .team import ALONE, Team
 from .tiling import Tile, Tiling
@@ -147,7 +148,7 @@ class _Operands(NamedTuple):
     weights: Tensor | None
 
 
-class _PairSums(torch.autograd.Function):
+class _PairSums(Opaque):
     @staticmethod
     def forward(
         ctx: Any, functions: PairFunctions, layout: Layout, operands: int, *tensors: Tensor
@@ -158,8 +159,7 @@ class _PairSums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, rows: Tensor, cols: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # gradients are written in place: a second derivative would be silently wrong
-            raise NotImplementedError("tiles have no second derivative: call backward without create_graph=True")
+        Opaque.refuse_second("tiles have")
         tensors, operands = ctx.saved_tensors, ctx.operands
         functions = ctx.functions.with_leaves(*tensors[operands:])
         with full_precision(rows.device):

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..precision import full_precision
+from ..transforms import Opaque
 from .choice import slices
 from .team import Team
 
@@ -104,7 +105,7 @@ def _leaves(part: object) -> tuple[Tensor, ...]:
     return (part,) if isinstance(part, Tensor) else part.leaves if isinstance(part, Made) else ()
 
 
-class _Split(torch.autograd.Function):
+class _Split(Opaque):
     @staticmethod
     def forward(ctx: Any, visit: _Visit, *leaves: Tensor) -> Tensor:
         ctx.visit = visit
@@ -114,8 +115,7 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # gradients are summed up in place: a second derivative would be silently wrong
-            raise NotImplementedError("panels of a team have no second derivative: call backward without create_graph")
+        Opaque.refuse_second("panels of a team have")
         visit, needed = cast(_Visit, ctx.visit), ctx.needs_input_grad[1:]
         leaves = [leaf.detach().requires_grad_(need) for leaf, need in zip(ctx.saved_tensors, needed, strict=True)]
         moving = [leaf for leaf in leaves if leaf.requires_grad]

@@ -15,6 +15,7 @@ from ..marginals import Fixed
 from ..precision import at_least_single, solved_below
 from ..rules import Rule, resolve_rule
 from ..solve import couple
+from ..transforms import uncompiled
 from .base import Couplings, Loss, Options
 from .batch import Batch
 from .build import Sides
@@ -232,6 +233,7 @@ class AlphaCLLowRank(AlphaCL):
         checks.require(rank >= 1, f"rank must be >= 1, got {rank}")
         self.rank = rank
 
+    @uncompiled
     def forward(self, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
         """The loss of the views, in their precision (single at least)."""
         return _as_given(super().forward(*_doubled(views), **sides), views)

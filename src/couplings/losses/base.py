@@ -19,6 +19,7 @@ from ..marginals import Free
 from ..precision import full_precision
 from ..scores import Scores
 from ..solve import couple
+from ..transforms import refuse_vmap, uncompiled
 from .batch import Batch, as_matrix
 from .build import Reading, Sides, build
 from .gather import Call, in_words, joined
@@ -93,6 +94,7 @@ class Loss(nn.Module, ABC):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The loss, 0-dim, from the batch and its couplings."""
 
+    @uncompiled
     def forward(self, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
         """The loss of two or more views (n, d) of the same samples, a 0-dim tensor.
 
@@ -113,6 +115,7 @@ class Loss(nn.Module, ABC):
 
     def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
         """The validated batch of a call; over processes that of all of them, after a word with each."""
+        refuse_vmap()
         call = self._gathered(views, sides) if self.gather and processes() > 1 else Call(views, sides)
         views, sides = tuple(call.views), call.sides
         for name, remedy in self._ignored(sides):
