@@ -59,6 +59,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "rare-classes": {"solve": solved},
     "merging": {"solve": solved, "problems": 20},
     "downstream": {"solve": solved},
+    "falling-margin": {"solve": solved},
     "collisions": {"solve": solved},
     "encoder": {"train": trained, "predict": solved, "settings": FEW, "seeds": (0,)},
 }
@@ -76,6 +77,10 @@ def unfinished(prior: Any, *, k: int, scale: float = 1.0) -> OptimalGram:
 
 def one_negative_more(prior: Any, *, k: int, scale: float = 1.0) -> OptimalGram:
     return solved(prior, k=k + 1, scale=scale)
+
+
+def at_scale_one(prior: Any, *, k: int, scale: float = 1.0) -> OptimalGram:
+    return solved(prior, k=k)
 
 
 def skewed(classes: int) -> list[float]:
@@ -157,6 +162,11 @@ def test_the_claim_holds_and_can_be_drawn(name: str) -> None:
         ("downstream", {"solve": unfinished}, "margin C/(C - 1)"),
         ("downstream", {"equal_classes": (0.35, 0.33, 0.32)}, "range of the cross entropy"),
         ("downstream", {"skewed": (MILD, (0.8, 0.15, 0.05), RAREST)}, "85/10/5"),
+        ("falling-margin", {"solve": one_negative_more}, "k = 4: margin"),
+        ("falling-margin", {"solve": at_scale_one}, "k = 256 minus that at k = 4"),
+        ("falling-margin", {"solve": unfinished}, "certified gap"),
+        ("falling-margin", {"second": lambda prior, **_: simplex_gram(len(prior))}, "second solver"),
+        ("falling-margin", {"prior": (0.0087, 0.2298, 0.4257, 0.0087, 0.3271)}, "k = 256: margin"),
         ("collisions", {"model": Shared}, "variance"),
         ("collisions", {"model": Cleaned}, "no collision"),
         ("collisions", {"model": lambda prior: LatentClasses([0.5, 0.4, 0.1])}, "classes covered"),
@@ -175,4 +185,4 @@ def test_a_wrong_ingredient_is_seen(name: str, wrong: dict[str, Any], fails: str
 def test_claims_are_well_named(claim: Claim) -> None:
     assert claim.family == "latent-classes"
     assert claim.statement.endswith(".")
-    assert len({each.name for each in CLAIMS}) == len(CLAIMS) == 9
+    assert len({each.name for each in CLAIMS}) == len(CLAIMS) == 10

@@ -10,6 +10,7 @@ THIRDS: Prior = (1 / 3, 1 / 3, 1 / 3)
 MILD: Prior = (0.6, 0.3, 0.1)
 RARE: Prior = (0.85, 0.1, 0.05)
 RAREST: Prior = (0.97, 0.02, 0.01)
+TWO_RARE: Prior = (0.003, 0.2298, 0.4257, 0.0087, 0.3328)
 
 
 def zipf(classes: int) -> Prior:
