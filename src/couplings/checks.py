@@ -80,7 +80,14 @@ def positive(name: str, value: float | Tensor, *, zero: bool = False) -> None:
     number = float(value.detach() if isinstance(value, Tensor) else value)
     bound = ">= 0" if zero else "> 0"
     ok = not math.isnan(number) and (number > 0 or (zero and number == 0))
-    require(ok, f"{name} must be {bound}, got {number:g}")
+    learnt = isinstance(value, Tensor) and value.requires_grad
+    require(ok, f"{name} must be {bound}, got {number:g}{_LEARN_ITS_LOGARITHM if learnt else ''}")
+
+
+_LEARN_ITS_LOGARITHM = (
+    ", which is learnt: a step took it across zero; learn its logarithm (learnable=True does for a temperature), "
+    "clamp it after each step, or lower its learning rate"
+)
 
 
 def temperature(value: float | Tensor) -> None:

@@ -88,6 +88,8 @@ def test_invalid_options(name: str) -> None:
     options = {*inspect.signature(case.loss).parameters, "normalize"} - {"temperature", "options"}
     if case.takes("across_views"):
         options.add("across_views")
+    if case.loss.tempered:
+        options.add("learnable")
     for option in sorted(options):
         for value, message in OPTIONS[option]:
             by_object = option == "cost" and name == "AlphaCL"  # which takes objects only
@@ -108,7 +110,7 @@ def test_a_misspelt_option_is_answered_with_the_nearest_one_or_all() -> None:
     for options, hint in (
         ({"temprature": 0.1}, r"'temprature': did you mean 'temperature'\?"),
         ({"accross_views": True}, r"'accross_views': did you mean 'across_views'\?"),
-        ({"tau": 0.1}, "'tau': known: temperature, normalize, across_views"),
+        ({"tau": 0.1}, "'tau': known: temperature, learnable, normalize"),
     ):
         with pytest.raises(TypeError, match=f"InfoNCE has no parameter {hint}"):
             InfoNCE(**options)

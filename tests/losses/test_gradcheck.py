@@ -177,7 +177,8 @@ def test_options(variant: str, count: int) -> None:
     sides = {key: side(count) if callable(side) else side for key, side in sides.items()}
     loss, views = CASES[name](**options), _raw(count)
     constant = options.get("detach_weights", CASES[name].constant)
-    value = held(loss, views, **sides) if constant else differentiated(name, loss, views, **sides)
+    moving = with_shift(loss, views, **sides)
+    value = held(loss, views, **sides) if constant else lambda *v: moving(*v, **sides)
     _check(value, views)
     _same_gradients(lambda *v: loss(*v, **sides), value, views)
 
@@ -195,7 +196,10 @@ def test_masks_and_guides() -> None:
         _check(lambda a, b, mask=mask: CLIP()(a, b, mask=mask), views)
 
 
-@pytest.mark.parametrize("name", ["CLIP", "SigLIP"])
+TEMPERED = [name for name, case in CASES.items() if case.loss.tempered]
+
+
+@pytest.mark.parametrize("name", TEMPERED)
 def test_a_learnable_scale(name: str) -> None:
     """d loss / d log(1 / tau) = -tau d loss / d tau, and the bias beside it."""
     views, options = unit_views(n=4, d=3), ({"bias": -1.0} if name == "SigLIP" else {})
@@ -212,12 +216,33 @@ def test_a_learnable_scale(name: str) -> None:
         torch.testing.assert_close(parameters["bias"].grad, by_bias, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["CLIP", "SigLIP"])
+@pytest.mark.parametrize("name", TEMPERED)
 def test_a_learnt_temperature_stays_above_a_hundredth(name: str) -> None:
     loss, views = CASES[name](temperature=0.02, learnable=True), unit_views()
     with torch.no_grad():
         loss.log_scale.fill_(50.0)  # type: ignore[operator]
     torch.testing.assert_close(loss(*views), CASES[name](temperature=0.01)(*views), rtol=1e-5, atol=1e-5)
+    assert loss.temperature.item() == pytest.approx(0.01)
+
+
+def test_a_learnt_temperature_is_seen_and_kept() -> None:
+    loss = InfoNCE(0.3, learnable=True)
+    assert repr(loss) == "InfoNCE(temperature=0.3, learnable=True)"
+    other = InfoNCE(0.1, learnable=True)
+    other.load_state_dict(loss.state_dict())
+    assert list(loss.state_dict()) == ["log_scale"]
+    assert other.temperature == loss.temperature
+    assert loss.apart().temperature == loss.temperature
+    with pytest.raises(TypeError, match="MINE has no parameter 'learnable'"):
+        CASES["MINE"](learnable=True)
+
+
+def test_a_parameter_that_crosses_zero_is_told_what_helps() -> None:
+    loss = InfoNCE(torch.nn.Parameter(torch.tensor(0.2)))
+    with torch.no_grad():
+        loss.temperature.sub_(0.3)  # type: ignore[union-attr]
+    with pytest.raises(InvalidInput, match=r"must be > 0, got -0.1, which is learnt: .*learnable=True"):
+        loss(*unit_views())
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.takes("across_views")])

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from couplings.display import cell, say, show
 from couplings.losses import Loss, in_settings, known_objects, losses_by_name, parameters_of
-from couplings.losses.base import Options
+from couplings.losses.temperature import TemperedOptions
 from couplings.train.errors import ConfigError, did_you_mean
 
 
@@ -53,5 +53,5 @@ def _summary(kind: type[Loss]) -> str:
 
 
 def _settings(kind: type[Loss]) -> str:
-    own = {name: part for name, part in parameters_of(kind).items() if name not in Options.__annotations__}
+    own = {name: part for name, part in parameters_of(kind).items() if name not in TemperedOptions.__annotations__}
     return ", ".join(name if part.default is part.empty else f"{name}={part.default}" for name, part in own.items())

@@ -35,7 +35,9 @@ def parameters_of(kind: type[Loss]) -> dict[str, inspect.Parameter]:
     """The constructor parameters of a loss by name, the shared options in place of `**options`."""
     own = inspect.signature(kind).parameters
     shared = inspect.signature(Loss.__init__).parameters
-    options = {name: shared[name] for name in Options.__annotations__}
+    learnable = inspect.Parameter("learnable", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool")
+    options = {"learnable": learnable} if kind.tempered else {}
+    options |= {name: shared[name] for name in Options.__annotations__}
     return {
         name: parameter
         for given, part in own.items()
@@ -58,6 +60,8 @@ class Loss(nn.Module, ABC):
     calls into batches and gives every loss `coupling` and `pair_weights`.
 
     Args:
+        learnable: of a loss with a temperature: learn it, from the given number on and not below 0.01, as the parameter
+            `log_scale` = log(1 / temperature), which belongs to the optimiser; `temperature` is read off it.
         normalize: scale rows to unit norm (default), so that scores are cosines; otherwise embeddings are taken
             as they are, scores are inner products and gradients reach the norms. The gradient in a normalised row grows
             as 1 / norm; a zero row, or one shorter than 1e-12, is refused.
@@ -66,6 +70,7 @@ class Loss(nn.Module, ABC):
             share of the samples (default); otherwise each process has a batch of its own.
     """
 
+    tempered: ClassVar[bool] = False
     repels: ClassVar[bool] = True
     shares_columns: ClassVar[bool] = False
     weighs_positives: ClassVar[bool] = False
@@ -181,7 +186,7 @@ class Loss(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """Parameters of the constructor, as passed; options only where they differ from the default."""
-        usual = {"normalize": True, "across_views": False, "gather": True}
+        usual = {"normalize": True, "across_views": False, "gather": True, "learnable": False}
         shown = {k: v for k, v in self._settings().items() if usual.get(k) is not v}
         return ", ".join(f"{name}={_number(value)!r}" for name, value in shown.items())
 
@@ -192,7 +197,7 @@ class Loss(nn.Module, ABC):
 
 
 def _number(value: object) -> object:
-    return value.item() if isinstance(value, Tensor) else value
+    return float(f"{value.item():.6g}") if isinstance(value, Tensor) else value
 
 
 def _usable(values: Iterable[object]) -> tuple[Any, ...]:

@@ -13,26 +13,28 @@ from .. import checks
 from ..costs import SquaredEuclidean
 from ..coupling import Coupling
 from ..solve import couple
-from .base import Couplings, Loss, Options
+from .base import Couplings, Options
 from .batch import Batch
 from .pairs import PairLoss
+from .temperature import Tempered, TemperedOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class _Exponential(PairLoss):
+class _Exponential(Tempered, PairLoss):
     """psi(x) = exp(x / temperature + margin): xi is a partition function, kept as its logarithm.
 
     As a coupling: rows Fixed, columns Free, entropic with score -d^2, over the negatives; alpha is its row times
     xi phi'(xi) / temperature.
     """
 
-    def __init__(self, temperature: float | Tensor = 1.0, margin: float = 0.0, **options: Unpack[Options]) -> None:
-        Loss.__init__(self, **options)
-        checks.temperature(temperature)
+    def __init__(
+        self, temperature: float | Tensor = 1.0, margin: float = 0.0, **options: Unpack[TemperedOptions]
+    ) -> None:
+        super().__init__(temperature, **options)
         checks.finite("margin", margin)
-        self.temperature, self.margin = temperature, margin
+        self.margin = margin
 
     def psi(self, x: Tensor) -> Tensor:
         """exp(x / temperature + margin)."""
@@ -65,7 +67,7 @@ class ScaledInfoNCE(_Exponential):
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         e0: 1 keeps the positive in the denominator; 0 is the decoupled form. >= 0.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -90,7 +92,7 @@ class ScaledInfoNCE(_Exponential):
         0.2972
     """
 
-    def __init__(self, temperature: float | Tensor = 0.5, e0: float = 1.0, **options: Unpack[Options]) -> None:
+    def __init__(self, temperature: float | Tensor = 0.5, e0: float = 1.0, **options: Unpack[TemperedOptions]) -> None:
         super().__init__(temperature, **options)
         checks.finite_nonnegative("e0", e0)
         self.e0 = e0
@@ -130,6 +132,8 @@ class MINE(_Exponential):
         0.7918
     """
 
+    tempered = False
+
     def __init__(self, **options: Unpack[Options]) -> None:
         super().__init__(**options)
 
@@ -146,7 +150,7 @@ class SoftTriplet(_Exponential):
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         margin: in logits.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -170,7 +174,9 @@ class SoftTriplet(_Exponential):
         0.2972
     """
 
-    def __init__(self, temperature: float | Tensor = 0.5, margin: float = 0.5, **options: Unpack[Options]) -> None:
+    def __init__(
+        self, temperature: float | Tensor = 0.5, margin: float = 0.5, **options: Unpack[TemperedOptions]
+    ) -> None:
         super().__init__(temperature, margin, **options)
 
     def phi_of_exp(self, log_xi: Tensor) -> Tensor:
@@ -207,6 +213,8 @@ class NPlusOneTuplet(_Exponential):
         >>> round(NPlusOneTuplet()(z, z).item(), 4)
         1.1654
     """
+
+    tempered = False
 
     def __init__(self, **options: Unpack[Options]) -> None:
         super().__init__(**options)
@@ -246,6 +254,8 @@ class LiftedStructured(_Exponential):
         >>> round(LiftedStructured(margin=1.0)(z, z).item(), 4)
         3.2104
     """
+
+    tempered = False
 
     def __init__(self, margin: float = 1.0, **options: Unpack[Options]) -> None:
         super().__init__(margin=margin, **options)

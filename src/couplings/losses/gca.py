@@ -15,8 +15,9 @@ from ..masks import Mask
 from ..rules import Rule, resolve_rule
 from ..solve import couple
 from ..targets import Target
-from .base import Couplings, Options
+from .base import Couplings
 from .batch import Batch
+from .temperature import TemperedOptions
 from .wanted import Domains, SameLabel, Targeted, Wanted, resolve_wanted
 
 if TYPE_CHECKING:
@@ -29,12 +30,11 @@ class Matched(Targeted):
     shares_columns = True
 
     def __init__(
-        self, temperature: float | Tensor, sweeps: int, target: str | Wanted, **options: Unpack[Options]
+        self, temperature: float | Tensor, sweeps: int, target: str | Wanted, **options: Unpack[TemperedOptions]
     ) -> None:
-        super().__init__(**options)
-        checks.temperature(temperature)
+        super().__init__(temperature, **options)
         checks.count("sweeps", sweeps)
-        self.temperature, self.sweeps, self.target = temperature, sweeps, resolve_wanted(target)
+        self.sweeps, self.target = sweeps, resolve_wanted(target)
         self.takes_domains = isinstance(self.target, Domains)
         self.labels_attract = isinstance(self.target, SameLabel)
 
@@ -78,7 +78,7 @@ class GCAINCE(Matched):
         temperature: entropic regularisation > 0; a tensor or `nn.Parameter` carries gradient.
         sweeps: T >= 0; the gradient is the exact one of T sweeps.
         target: "positives", "labels" (classes attract) or `Domains(within, across)`.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Takes `target=` (N, M) or a `Coupling` (a teacher's plan) in place of it.
 
@@ -116,7 +116,7 @@ class GCAINCE(Matched):
         temperature: float | Tensor = 0.2,
         sweeps: int = 5,
         target: str | Wanted = "positives",
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         super().__init__(temperature, sweeps, target, **options)
 
@@ -141,7 +141,7 @@ class IOT(Matched):
         uniformity: weight >= 0 of the pull towards the constant plan.
         sweeps: T >= 1.
         target: see `GCAINCE`.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -173,7 +173,7 @@ class IOT(Matched):
         uniformity: float = 0.0,
         sweeps: int = 10,
         target: str | Wanted = "positives",
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         super().__init__(temperature, sweeps, target, **options)
         checks.require(sweeps >= 1, "sweeps must be >= 1: without one there is no plan to match")
@@ -210,7 +210,7 @@ class SparseGCA(Matched):
         sweeps: T >= 0.
         rule: "quadratic", "entropic" or a `Rule` with q < 2.
         target: see `GCAINCE`.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -242,7 +242,7 @@ class SparseGCA(Matched):
         sweeps: int = 20,
         rule: str | Rule = "quadratic",
         target: str | Wanted = "positives",
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         super().__init__(temperature, sweeps, target, **options)
         self.rule = resolve_rule(rule)

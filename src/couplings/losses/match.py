@@ -14,15 +14,16 @@ from ..marginals import Fixed, Free
 from ..masks import Mask
 from ..solve import couple
 from ..targets import Target
-from .base import Couplings, Loss, Options
+from .base import Couplings
 from .batch import Batch
+from .temperature import Tempered, TemperedOptions
 from .wanted import Positives, SameLabel, Targeted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class InfoNCE(Loss):
+class InfoNCE(Tempered):
     """InfoNCE, NT-Xent: each positive against all negatives.
 
         loss = mean over anchors i and positives p of  -log exp(s_ip / tau) / (exp(s_ip / tau) + sum_j exp(s_ij / tau))
@@ -34,7 +35,7 @@ class InfoNCE(Loss):
 
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -59,10 +60,8 @@ class InfoNCE(Loss):
         0.5944
     """
 
-    def __init__(self, temperature: float | Tensor = 0.2, **options: Unpack[Options]) -> None:
-        super().__init__(**options)
-        checks.temperature(temperature)
-        self.temperature = temperature
+    def __init__(self, temperature: float | Tensor = 0.2, **options: Unpack[TemperedOptions]) -> None:
+        super().__init__(temperature, **options)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The softmax over the "negatives", which all positives share."""
@@ -88,7 +87,7 @@ def one_against_negatives(batch: Batch, temperature: float | Tensor) -> dict[str
     }
 
 
-class DecoupledInfoNCE(Loss):
+class DecoupledInfoNCE(Tempered):
     """Decoupled InfoNCE: the positive leaves the denominator.
 
         loss = mean_i mean_p  -s_ip / tau + log sum_j exp(s_ij / tau),   j over the negatives
@@ -98,7 +97,7 @@ class DecoupledInfoNCE(Loss):
 
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -123,10 +122,8 @@ class DecoupledInfoNCE(Loss):
         -0.2082
     """
 
-    def __init__(self, temperature: float | Tensor = 0.2, **options: Unpack[Options]) -> None:
-        super().__init__(**options)
-        checks.temperature(temperature)
-        self.temperature = temperature
+    def __init__(self, temperature: float | Tensor = 0.2, **options: Unpack[TemperedOptions]) -> None:
+        super().__init__(temperature, **options)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The softmax over the "negatives"."""
@@ -152,7 +149,7 @@ class SupCon(Targeted):
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         log_inside: the logarithm of the mean probability (L_in) in place of the mean logarithm (L_out). L_in is
             content with one near positive; L_out wants all of them near.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Takes `target=` (N, M): any plan in place of the labels'; the anchors then weigh as its rows do.
 
@@ -183,12 +180,11 @@ class SupCon(Targeted):
     labels_attract = True
 
     def __init__(
-        self, temperature: float | Tensor = 0.1, *, log_inside: bool = False, **options: Unpack[Options]
+        self, temperature: float | Tensor = 0.1, *, log_inside: bool = False, **options: Unpack[TemperedOptions]
     ) -> None:
-        super().__init__(**options)
-        checks.temperature(temperature)
+        super().__init__(temperature, **options)
         checks.flag("log_inside", log_inside)
-        self.temperature, self.log_inside = temperature, log_inside
+        self.log_inside = log_inside
 
     def aim(self, batch: Batch) -> Target:
         """Samples of the class, or of the sample without labels."""
@@ -213,7 +209,7 @@ class SupCon(Targeted):
         return (rows * (torch.log(rows) - mean)).sum()
 
 
-class Alignment(Loss):
+class Alignment(Tempered):
     """Alignment alone: positives attract, nothing repels; the form of BYOL and SimSiam.
 
         loss = mean_i mean_p (1 - s_ip) / tau       (tau = 0.5 and unit rows: 2 - 2 s, the squared distance)
@@ -225,6 +221,7 @@ class Alignment(Loss):
 
     Args:
         temperature: tau > 0, a scale; a tensor or `nn.Parameter` carries gradient.
+        learnable: see `Loss`.
         normalize: see `Loss`.
         gather: see `Loss`.
 
@@ -251,10 +248,15 @@ class Alignment(Loss):
 
     repels = False
 
-    def __init__(self, temperature: float | Tensor = 0.5, *, normalize: bool = True, gather: bool = True) -> None:
-        super().__init__(normalize=normalize, gather=gather)
-        checks.temperature(temperature)
-        self.temperature = temperature
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.5,
+        *,
+        learnable: bool = False,
+        normalize: bool = True,
+        gather: bool = True,
+    ) -> None:
+        super().__init__(temperature, learnable=learnable, normalize=normalize, gather=gather)
 
     def shown(self, batch: Batch) -> dict[str, Coupling]:
         """The kernel as the unconstrained "plan"; the value does without its N x N entries."""

@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from .. import checks
 from ..coupling import Coupling
-from ..errors import InvalidInput
 from ..scores import Scores
 from ..solve import couple, couple_both_ways
-from .base import Couplings, Loss
+from .base import Couplings
 from .batch import Batch, Block
-
-_COLDEST = 0.01
-"""The lowest temperature that a learnt one may reach."""
+from .temperature import Tempered
 
 
-class _BetweenViews(Loss):
-    """A temperature that may be learnt as a log-scale, and blocks of view against view."""
-
-    def __init__(self, temperature: float | Tensor, learnable: bool, normalize: bool, gather: bool) -> None:
-        super().__init__(normalize=normalize, gather=gather)
-        checks.temperature(temperature)
-        checks.flag("learnable", learnable)
-        self.learnable = learnable
-        if learnable:
-            if isinstance(temperature, Tensor) or temperature < _COLDEST:
-                raise InvalidInput(
-                    f"learnable=True makes its own parameter: pass temperature as a number >= {_COLDEST}"
-                )
-            self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-        else:
-            self.temperature = temperature
-
-    def _temperature(self) -> float | Tensor:
-        """Bounded below while it is learnt; the parameter itself is moved back, so that it can rise again."""
-        if not self.learnable:
-            return self.temperature
-        with torch.no_grad():
-            self.log_scale.clamp_(max=-math.log(_COLDEST))
-        return torch.exp(-self.log_scale)
-
-
-class CLIP(_BetweenViews):
+class CLIP(Tempered):
     """Symmetric InfoNCE between views: each sample of one view finds its own among the other view's.
 
         loss = mean over ordered pairs (a, b) of views of  mean_i -log exp(s_ii / tau) / sum_j exp(s_ij / tau)
@@ -93,11 +62,11 @@ class CLIP(_BetweenViews):
         normalize: bool = True,
         gather: bool = True,
     ) -> None:
-        super().__init__(temperature, learnable, normalize, gather)
+        super().__init__(temperature, learnable=learnable, normalize=normalize, gather=gather)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """For each direction the softmax over the negatives."""
-        temperature, plans = self._temperature(), {}
+        temperature, plans = self.temperature, {}
         for there, back in batch.opposite_blocks():
             scores = (batch.block_scores(block, temperature, batch.same) for block in (there, back))
             plans[there.name], plans[back.name] = couple_both_ways(*scores)
@@ -108,7 +77,7 @@ class CLIP(_BetweenViews):
         mask = batch.same
         for partner in batch.partners:  # within a block that is one positive an anchor
             mask = mask - partner
-        return {b.name: couple(batch.block_scores(b, self._temperature(), mask)) for b in batch.view_pairs()}
+        return {b.name: couple(batch.block_scores(b, self.temperature, mask)) for b in batch.view_pairs()}
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean over directions of KL(T, P)."""
@@ -118,7 +87,7 @@ class CLIP(_BetweenViews):
         return softplus(torch.stack(negatives) - torch.stack(positives)).mean()
 
 
-class SigLIP(_BetweenViews):
+class SigLIP(Tempered):
     """Sigmoid loss between views: every pair is classified on its own, without a softmax.
 
         loss = mean over ordered pairs (a, b) of views of  (1 / n) sum_i [ softplus(-(s_ii / tau + bias))
@@ -165,7 +134,7 @@ class SigLIP(_BetweenViews):
         normalize: bool = True,
         gather: bool = True,
     ) -> None:
-        super().__init__(temperature, learnable, normalize, gather)
+        super().__init__(temperature, learnable=learnable, normalize=normalize, gather=gather)
         checks.finite("bias", bias, learnable=True)
         self.bias = nn.Parameter(torch.as_tensor(float(bias))) if learnable else bias
 
@@ -175,7 +144,7 @@ class SigLIP(_BetweenViews):
 
     def _both(self, batch: Batch, there: Block, back: Block) -> Tensor:
         """The mean of both directions; the sum over a block is that over its transpose."""
-        temperature = self._temperature()
+        temperature = self.temperature
         scores = [batch.block_scores(block, temperature, batch.same) for block in (there, back)]
         if scores[1].is_transpose_of(scores[0]):
             return self._block(scores[0], there)

@@ -14,20 +14,20 @@ from ..coupling import Coupling
 from ..marginals import KL
 from ..solve import couple
 from ..targets import Pairs, Part, Target
-from .base import Couplings, Loss, Options
+from .base import Couplings
 from .batch import Batch
 from .gca import Matched
 from .match import one_against_negatives
+from .temperature import Tempered, TemperedOptions
 from .wanted import Wanted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class _QPower(Loss):
+class _QPower(Tempered):
     """mean_i (1 / q) [ (lam S_i)^q - E_{T(.|i)} k_ij^q ] for kernels k = exp((s - shift) / tau) with row sums S."""
 
-    temperature: float | Tensor
     q: float
     lam: float
     shift: float | None
@@ -102,7 +102,7 @@ class RINCE(_QPower):
             which explodes at low temperatures. By default the score where the batch's positives stand: the one at which
             mean max(k_ip, S_ip / m_i)^q = 1, m_i candidates, a constant to the gradient. Then positives are pulled by
             1 / tau on average, as InfoNCE's are at first, at every temperature, batch size and q.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -136,11 +136,9 @@ class RINCE(_QPower):
         lam: float = 0.025,
         *,
         shift: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
-        super().__init__(**options)
-        checks.temperature(temperature)
-        self.temperature = temperature
+        super().__init__(temperature, **options)
         self._set_divergence(q, lam, shift)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
@@ -172,7 +170,7 @@ class GCARINCE(_QPower, Matched):
         sweeps: T >= 0.
         target: see `GCAINCE`.
         shift: see `RINCE`.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -207,7 +205,7 @@ class GCARINCE(_QPower, Matched):
         target: str | Wanted = "positives",
         *,
         shift: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         Matched.__init__(self, temperature, sweeps, target, **options)
         self._set_divergence(q, lam, shift)
@@ -243,7 +241,7 @@ class GCAUOT(_QPower, Matched):
         sweeps: T >= 0.
         target: see `GCAINCE`.
         shift: see `RINCE`.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -285,7 +283,7 @@ class GCAUOT(_QPower, Matched):
         target: str | Wanted = "positives",
         *,
         shift: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         Matched.__init__(self, temperature, sweeps, target, **options)
         for name, price in (("rho1", rho1), ("rho2", rho2)):

@@ -15,24 +15,24 @@ from ..marginals import KL, Fixed, Free, Marginal
 from ..precision import solved_below
 from ..rules import Entropic, Rule, resolve_rule
 from ..solve import couple
-from .base import Couplings, Loss, Options
+from .base import Couplings
 from .batch import Batch
+from .temperature import Tempered, TemperedOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class _SampledNegatives(Loss):
+class _SampledNegatives(Tempered):
     """log-ratio of the positive and N' times the mean negative kernel under the plan, debiased by tau_plus."""
 
     def __init__(
-        self, temperature: float | Tensor, tau_plus: float, detach_weights: bool, **options: Unpack[Options]
+        self, temperature: float | Tensor, tau_plus: float, detach_weights: bool, **options: Unpack[TemperedOptions]
     ) -> None:
-        super().__init__(**options)
-        checks.temperature(temperature)
+        super().__init__(temperature, **options)
         checks.fraction("tau_plus", tau_plus)
         checks.flag("detach_weights", detach_weights)
-        self.temperature, self.tau_plus, self.detach_weights = temperature, tau_plus, detach_weights
+        self.tau_plus, self.detach_weights = tau_plus, detach_weights
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """mean -log(pos / (pos + Ng)) in logs: nothing of the size exp(1 / tau) is ever formed."""
@@ -68,7 +68,7 @@ class DebiasedInfoNCE(_SampledNegatives):
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.
         tau_plus: prior probability that a negative is a positive, in [0, 1). At low temperatures many anchors sit on
             the floor exp(-1 / tau), where the negatives pass no gradient on.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -92,7 +92,9 @@ class DebiasedInfoNCE(_SampledNegatives):
         0.2115
     """
 
-    def __init__(self, temperature: float | Tensor = 0.5, tau_plus: float = 0.1, **options: Unpack[Options]) -> None:
+    def __init__(
+        self, temperature: float | Tensor = 0.5, tau_plus: float = 0.1, **options: Unpack[TemperedOptions]
+    ) -> None:
         super().__init__(temperature, tau_plus, True, **options)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
@@ -115,7 +117,7 @@ class HCL(_SampledNegatives):
         tau_plus: prior probability that a negative is a positive, in [0, 1). At low temperatures many anchors sit on
             the floor exp(-1 / tau), where the negatives pass no gradient on.
         detach_weights: stop the gradient in w, so that only the sampling changes.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -148,7 +150,7 @@ class HCL(_SampledNegatives):
         tau_plus: float = 0.1,
         *,
         detach_weights: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         super().__init__(temperature, tau_plus, detach_weights, **options)
         checks.finite_nonnegative("beta", beta)
@@ -174,7 +176,7 @@ class _TransportedNegatives(_SampledNegatives):
         cost: Cost,
         sweeps: int | None,
         detach_weights: bool,
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         super().__init__(temperature, tau_plus, detach_weights, **options)
         checks.finite_positive("reg", reg)
@@ -211,7 +213,7 @@ class HCLOT(_TransportedNegatives):
             (float32), with a `CouplingWarning` if 1,000 sweeps do not get there. Either way rows sample by the
             plan's conditionals P(j | i).
         detach_weights: the plan is a constant, as in the paper; False backpropagates through its sweeps.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -248,7 +250,7 @@ class HCLOT(_TransportedNegatives):
         rule: str | Rule = "entropic",
         sweeps: int | None = None,
         detach_weights: bool = True,
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         super().__init__(temperature, reg, tau_plus, _cost(cost, kappa), sweeps, detach_weights, **options)
         self.rule = resolve_rule(rule)
@@ -275,7 +277,7 @@ class RelaxedHCLOT(_TransportedNegatives):
         kappa: shift of the "exp" cost; 1 when None.
         sweeps: exactly so many sweeps; by default to the tolerances of `HCLOT`.
         detach_weights: the plan is a constant; False backpropagates through its sweeps.
-        options: `normalize`, `across_views`, `gather`; see `Loss`.
+        options: `learnable`, `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
@@ -311,7 +313,7 @@ class RelaxedHCLOT(_TransportedNegatives):
         *,
         sweeps: int | None = None,
         detach_weights: bool = True,
-        **options: Unpack[Options],
+        **options: Unpack[TemperedOptions],
     ) -> None:
         super().__init__(temperature, reg, tau_plus, _cost(cost, kappa), sweeps, detach_weights, **options)
         checks.constant("rho", rho)

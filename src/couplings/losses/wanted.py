@@ -13,15 +13,15 @@ from ..errors import InvalidInput, did_you_mean
 from ..graded import Graded
 from ..masks import Mask
 from ..targets import Pairs, Target
-from .base import Loss
 from .batch import Batch
 from .build import Sides
+from .temperature import Tempered
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Targeted(Loss):
+class Targeted(Tempered):
     """A loss with a target: the call's own, or made of the batch; once a call."""
 
     takes_target = True
