@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from couplings.losses import LOSSES
-from couplings.train import Dataset, RunConfig, train, with_overrides
-from couplings.train.pictures import draw_run, title
+from couplings.train import Dataset, RunConfig, pictures, train, with_overrides
+from couplings.train.pictures import draw_coupling, draw_run, title
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,18 @@ def test_the_title_tells_the_parameters_of_every_loss(
     assert first == f"{loss} on arrays, seed 0, 1 step"
     assert second.endswith(said)
     assert all(path.is_file() for path in draw_run(run, tiny_data))
+
+
+def test_the_picture_of_cacr_with_five_views_shows_its_repulsion(
+    tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the attraction of all rows to four views each has as many numbers as the plan between two views."""
+    run = train(
+        with_overrides(tiny_config, {"loss": "cacr", "views.count": 5, "steps": 1}), tmp_path / "run", dataset=tiny_data
+    )
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(pictures, "coupling_picture", lambda plan, *_, **kept: drawn.update(kept, plan=plan))
+    draw_coupling(run, tiny_data, tmp_path / "coupling.png")
+    assert drawn["plan"].shape == (20, 20)
+    assert (drawn["plan"].diagonal() == 0).all()
+    assert "coupling (view 1 to view 2)" in drawn["title"]

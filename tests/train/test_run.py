@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from couplings.train import ConfigError, DataError, Dataset, Run, RunConfig, train
+from couplings.train import ConfigError, DataError, Dataset, Run, RunConfig, train, with_overrides
 from couplings.train.checkpoint import read_json, write_bytes, write_json
 
 
@@ -98,3 +98,13 @@ def test_a_picture_is_drawn(run: Run, tiny_data: Dataset, tmp_path: Path) -> Non
     with pytest.raises(DataError, match="pass the images to draw"):
         loaded.picture(tmp_path / "b.png")
     assert loaded.picture(tmp_path / "b.png", tiny_data.test_images, tiny_data.test_labels).is_file()
+
+
+def test_a_learnt_temperature_is_trained_saved_and_read_again(
+    tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    settings = {"loss": "supcon", "loss.learnable": True}
+    run = train(with_overrides(tiny_config, settings), tmp_path / "run", dataset=tiny_data)
+    learnt = run.loss.temperature.item()  # type: ignore[union-attr]
+    assert learnt != pytest.approx(0.1, rel=1e-4)
+    assert Run.load(run.folder).loss.temperature.item() == learnt  # type: ignore[union-attr]

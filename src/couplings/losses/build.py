@@ -25,7 +25,8 @@ from .batch import Batch
 class Sides(TypedDict, total=False):
     """What a loss takes beside the views.
 
-    labels: class ids (n,); samples of one class never repel each other, and attract where the loss says so.
+    labels: class ids (n,); samples of one class never repel each other, and attract where the loss says so. -1 is no
+        label: such a sample attracts its own views and repels as without labels.
     ids: sample ids (n,); samples with equal ids (duplicates, known false negatives) never repel each other.
     keys: more candidates (m, d), a queue; all of them negatives of every sample.
     key_ids: sample ids of the keys (m,); keys with an anchor's id never repel it. Needs `ids`.
@@ -173,6 +174,12 @@ class _Frame:
         rows = id_vector(name, ids, self.n).to(self.nobody.device)
         return self.same(rows.repeat(self.views), queue=self._unmatched(rows) if queue is None else queue)
 
+    def classes(self, labels: Tensor) -> SameId:
+        """Pairs of one class; a sample without a label (-1) shares its class with its own views alone."""
+        rows = id_vector("labels", labels, self.n).to(self.nobody.device)
+        alone = rows.min().clamp_max(0) - 1 - torch.arange(self.n, device=rows.device)
+        return self.ids("labels", torch.where(rows == -1, alone, rows))
+
     def _unmatched(self, ids: Tensor) -> Tensor:
         return self.nobody + ids.min().clamp_max(0)
 
@@ -184,10 +191,11 @@ def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Rea
         checks.require(same_d, f"keys have {keys.shape[1]} dimensions but the views have {z.shape[1]}")
     frame = _Frame.of(n, len(z) // n, queue, z.device)
     gram = SharedKeys(z, z if keys is None else torch.cat([z, keys.to(z)]), unit=reading.normalize, team=team)
-    labels, domains = (_optional(frame, name, sides.get(name)) for name in ("labels", "domains"))
+    labels, domains = sides.get("labels"), sides.get("domains")
+    classes = None if labels is None else frame.classes(labels)
     sample = frame.sisters
     same: Mask = sample | frame.same(frame.view) if reading.across_views else sample
-    for name, mask in _user_masks(sides, frame, gram.shape, None if reading.labels_attract else labels):
+    for name, mask in _user_masks(sides, frame, gram.shape, None if reading.labels_attract else classes):
         same = same | mask
         _require_negatives(name, same)
     return Batch(
@@ -200,14 +208,10 @@ def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Rea
         sample=sample,
         same=same,
         partners=frame.partners,
-        labels=labels,
-        domains=domains,
+        labels=classes,
+        domains=None if domains is None else frame.ids("domains", domains),
         target=_target(sides.get("target"), gram.shape),
     )
-
-
-def _optional(frame: _Frame, name: str, ids: object) -> SameId | None:
-    return None if ids is None else frame.ids(name, ids)  # type: ignore[arg-type]
 
 
 def _user_masks(

@@ -41,8 +41,8 @@ def check_fits(config: RunConfig, data: Dataset) -> None:
     _check_local(config, data)
     if config.pairs.positives == "class":
         _check_partners(data, _labelled("pairs.positives=class", data))
-    if config.pairs.labels:
-        _labelled("pairs.labels", data)
+    if config.pairs.labels and data.train_labels is None:
+        raise ConfigError(f"pairs.labels: {data.name} has no labels; give some, or leave pairs.labels out")
     if config.pairs.domains:
         _check_domains(data)
 

@@ -73,7 +73,8 @@ def draw_coupling(run: Run, dataset: Dataset, path: Path) -> Path:
     batch = _batch(run, dataset)
     views = run.model(torch.cat(batch.views)).projections.float().chunk(len(batch.views))
     plans = {name: coupling.plan() for name, coupling in run.loss.coupling(*views, **batch.sides).items()}
-    # CACR's attraction is one column; the plan over negatives is what there is to see.
+    if run.loss.weighs_positives:  # the plan over negatives is what there is to see
+        plans.pop("attraction")
     name = max(plans, key=lambda key: plans[key].numel())
     coupling_picture(
         plans[name],
