@@ -95,6 +95,30 @@ if __name__ == "__main__":
 """
 
 
+_WAITING = """
+import sys, time
+if __name__ != "__main__":
+    time.sleep(1000)
+sys.path.insert(0, {folder!r})
+import couplings.workers
+from test_workers import job
+couplings.workers.START_SECONDS = 1.0
+if __name__ == "__main__":
+    try:
+        with couplings.workers.open_workers(1, 1) as workers:
+            workers.run(job, [1])
+    except couplings.workers.WorkerStopped as error:
+        print(error)
+"""
+
+
+def test_workers_that_never_begin_are_told(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_WAITING.format(folder=os.path.dirname(__file__)))
+    found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False)
+    assert "no worker process has begun" in found.stdout, found.stderr
+
+
 def test_workers_do_not_outlive_a_killed_parent() -> None:
     code = _ORPHANS.format(folder=os.path.dirname(__file__))
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)

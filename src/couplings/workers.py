@@ -47,6 +47,13 @@ _NOT_BEGUN = (
     "stand under: if __name__ == '__main__':"
 )
 
+_NEVER_BEGUN = (
+    "no worker process has begun in five minutes: each one imports the script again, which must not wait for anything "
+    "outside of: if __name__ == '__main__':"
+)
+START_SECONDS = 300.0
+"""Until then a worker has loaded torch even on a machine that swaps."""
+
 _counters: Any = None
 
 
@@ -82,11 +89,12 @@ class Workers:
 
         Raises:
             Exception: the first that a job raised.
-            WorkerStopped: the system stopped a worker, or none could begin.
+            WorkerStopped: the system stopped a worker, or none could begin, or has in five minutes.
             KeyboardInterrupt: Ctrl-C, a fraction of a second later.
         """
         futures = {self._pool.submit(_work, work, job, place): job for place, job in enumerate(jobs)}
         waiting: set[Future[Result]] = set(futures)
+        latest = time.monotonic() + START_SECONDS
         # An exception in the middle of `wait` can leave a lock of the pool held, which then never ends.
         with stoppable((signal.SIGINT,)) as stop:
             while waiting:
@@ -94,6 +102,8 @@ class Workers:
                 for future in done:
                     on_result(futures[future], self._result(future))
                 on_steps(sum(self._counters[:_BEGUN]))
+                if not self._counters[_BEGUN] and time.monotonic() > latest:
+                    raise WorkerStopped(_NEVER_BEGUN)
                 if stop.asked:
                     raise KeyboardInterrupt
         return [future.result() for future in futures]

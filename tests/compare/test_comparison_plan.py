@@ -93,6 +93,7 @@ def test_refused_plans(change: dict[str, object], words: str, tmp_path: Path) ->
     [
         (["hclot"], {}, "did you mean 'hcl-ot'"),
         (["hcl-ot:reg"], {}, "hcl-ot:reg=0.3"),
+        (["hcl-ot:reg=0.1,reg=0.2"], {}, r"gives loss\.reg twice; keep one"),
         (["hcl", "hcl"], {}, "'hcl' came twice"),
         (["all", "hcl"], {}, "'hcl' came twice"),
         ([], {}, "name some"),

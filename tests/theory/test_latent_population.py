@@ -192,6 +192,10 @@ EYE = torch.eye(2)
     [
         ({"prior": [0.5, 0.4]}, "prior must sum to one, got a sum of 0.9"),
         ({"prior": [1.0, 0.0]}, r"prior must be finite and > 0, got 0 for class 1 \(counted from 0\): leave"),
+        (
+            {"prior": [1e-320, 1.0]},
+            "prior holds 9.99989e-321, whose reciprocal is no number: leave classes below 1e-300 out",
+        ),
         ({"prior": [1.5, -0.5]}, "prior must be finite and > 0, got -0.5 for class 1"),
         ({"prior": [math.nan, 1.0]}, "prior must be finite and > 0, got nan for class 0"),
         ({"prior": [[0.5, 0.5]]}, r"prior must have shape \(C,\)"),

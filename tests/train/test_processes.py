@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from couplings.train import Run, RunConfig, Silent, StepRecord, train, with_overrides
+from couplings.train import ConfigError, Run, RunConfig, Silent, StepRecord, train, with_overrides
 from couplings.train.checkpoint import checkpoints
+from couplings.train.trainer import Trainer
 
 TINY = {
     "encoder": "timm:test_vit",
@@ -84,12 +87,35 @@ def _train_one(rank: int, port: int, folder: Path) -> None:
     train(_config("momentum and a queue"), folder)
 
 
-def _two(body: Any, folder: Path) -> None:
-    """Run a body in two processes, none of which may hang."""
+def _hold_one(rank: int, port: int, folder: Path) -> None:
+    """The second process is held in its third step; the first says who does not answer."""
+    _as_torchrun(rank, port)
+    real = Trainer.step
+
+    def step(self: Trainer, lr: float) -> Any:
+        if rank == 1 and self.done == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return real(self, lr)
+
+    Trainer.step = step  # type: ignore[method-assign]
+    Trainer.seconds_per_step = lambda self: 0.0  # type: ignore[method-assign]
+    (folder / f"here-{rank}").touch()
+    while len(list(folder.glob("here-*"))) < 2:
+        time.sleep(0.05)
+    with pytest.raises(ConfigError) as refusal:
+        train(_config("infonce"), folder / "run", timeout=0.15)
+    (folder / "said").write_text(str(refusal.value))
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
+        return int(free.getsockname()[1])
+
+
+def _two(body: Any, folder: Path) -> None:
+    """Run a body in two processes, none of which may hang."""
+    context, port = multiprocessing.get_context("spawn"), _free_port()
     both = [context.Process(target=body, args=(rank, port, folder), daemon=True) for rank in range(2)]
     for process in both:
         process.start()
@@ -139,6 +165,21 @@ def test_two_processes_continue_what_one_began(tmp_path: Path) -> None:
     assert checkpoints(tmp_path / "run")
     _two(_train_one, tmp_path / "run")
     _equal(whole, Run.load(tmp_path / "run"))
+
+
+def test_a_process_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    context, port = multiprocessing.get_context("spawn"), _free_port()
+    both = [context.Process(target=_hold_one, args=(rank, port, tmp_path), daemon=True) for rank in range(2)]
+    for process in both:
+        process.start()
+    both[0].join(240)
+    both[1].kill()
+    assert both[0].exitcode == 0
+    said = (tmp_path / "said").read_text()
+    assert said.startswith("process 1 of 2 (counted from 0) has not answered for 0.15 minutes")
+    assert "--timeout" in said
+    # From here the same command goes on.
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-000000002.safetensors"]
 
 
 @pytest.mark.parametrize("start", ["--devices", "torchrun"])

@@ -52,6 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if any("\0" in word for word in words):
         return _fail("a NUL byte came in a word, which no path or setting holds; leave it out")
+    from couplings.errors import UserError
+    from couplings.rank import first_process
+
+    try:
+        first_process()
+    except UserError as error:
+        return _fail(str(error))
     try:
         return _run(words)
     except ModuleNotFoundError as error:

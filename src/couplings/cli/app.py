@@ -60,6 +60,7 @@ class TrainOptions:
             other.
         seed: Seed of weights, batches and views.
         devices: Processes that share each batch, one a device (or core); or start the command with torchrun.
+        timeout: Minutes that a process waits for the others before it gives up and names the one that is silent.
         overwrite: Replace a run that lies in the output folder.
         log: Show the curves in tensorboard (files in the run's folder), wandb or trackio too; repeatable.
         set_: Any setting by its dotted key, as in `--set loss.reg=0.5 --set optimiser.lr=1e-3`; repeatable. A run's
@@ -80,6 +81,7 @@ class TrainOptions:
     exclude_pairs: Path | None = None
     seed: Whole | None = None
     devices: Whole = 1
+    timeout: float = 10.0
     overwrite: Annotated[bool, Parameter(negative=())] = False
     log: Annotated[list[Viewer] | None, Parameter(negative=())] = None
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None

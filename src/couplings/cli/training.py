@@ -41,7 +41,15 @@ def train_command(recipe: Path | None, options: TrainOptions) -> None:
     log = options.log if options.log and first_process() else ()
     with TrainingDisplay() as display, opened(log, folder, config) as loggers:
         observer = Several([display, *loggers])
-        run = train(config, folder, observer, dataset, overwrite=options.overwrite, devices=options.devices)
+        run = train(
+            config,
+            folder,
+            observer,
+            dataset,
+            overwrite=options.overwrite,
+            devices=options.devices,
+            timeout=options.timeout,
+        )
     if not first_process():
         return
     measure_once(run, dataset)

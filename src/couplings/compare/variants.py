@@ -78,6 +78,12 @@ def _loss(word: str, parse: Any) -> Variant:
     if name not in losses_by_name():
         raise ConfigError(f"losses: unknown loss '{name}'; {did_you_mean(name, [*losses_by_name(), 'all'])}")
     changes = tuple(_setting(part, word, parse) for part in split_list(settings))
+    keys = [change.key for change in changes]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ConfigError(
+                f"losses: '{word}' gives {key} twice; keep one of them, or make a run of each with --vary"
+            )
     label = " ".join([name, *(f"{c.key.removeprefix('loss.')}={in_settings(c.value)}" for c in changes)])
     return Variant(label, label, (Varied("loss.name", name), *changes))
 

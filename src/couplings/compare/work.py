@@ -21,6 +21,7 @@ from couplings.train.config import DataConfig, RunConfig
 from couplings.train.data import Dataset
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.evaluate import Baselines, Evaluation, baselines, evaluate
+from couplings.train.fits import check_fits
 from couplings.train.loop import train
 from couplings.train.processes import opened_fabric
 from couplings.train.records import Silent, StepRecord
@@ -114,6 +115,7 @@ def reference_of(config: RunConfig, tick: Tick) -> Reference:
 
 def _seconds_a_step(config: RunConfig, data: Dataset) -> float:
     try:
+        check_fits(config, data)
         with random.fork_rng(), opened_fabric(config.precision, 1) as fabric:
             return prepare(config, data, fabric).seconds_per_step()
     except (ValueError, RuntimeError):

@@ -30,7 +30,7 @@ from couplings.train.errors import ConfigError, Interrupted
 from couplings.train.exclusions import read_exclusions
 from couplings.train.fits import check_fits
 from couplings.train.folder import METRICS, WEIGHTS, forget_measurements, run_folder
-from couplings.train.processes import check_devices, hidden_statistics, opened_fabric
+from couplings.train.processes import TIMEOUT, check_devices, hidden_statistics, opened_fabric
 from couplings.train.records import Observer, Plan, Silent, StepRecord
 from couplings.train.run import Run, build_model, describe_run, weight_parts
 from couplings.train.sources import load
@@ -48,6 +48,7 @@ def train(
     *,
     overwrite: bool = False,
     devices: int = 1,
+    timeout: float = TIMEOUT,
 ) -> Run:
     """Train an encoder and leave a run folder behind.
 
@@ -62,10 +63,11 @@ def train(
         dataset: the images, if they are in memory already; else ``config.data`` is loaded.
         overwrite: replace a run that lies in ``folder``.
         devices: processes on this machine that share each batch; started by torchrun, those it has started.
+        timeout: minutes that a process waits for the others, at the start and in each step.
 
     Raises:
         ConfigError: settings that do not fit the data, a folder that holds another run (the message names the settings
-            that differ) or is being written, or a training that diverges.
+            that differ) or is being written, a training that diverges, or a process that does not answer.
         DataError: the images, or the pairs of ``pairs.exclude``, cannot be had.
         OSError: a file cannot be written. Nothing of the run is left if it has no checkpoint yet.
         Interrupted: Ctrl-C; the same call continues.
@@ -85,7 +87,7 @@ def train(
         if first:
             # Before other processes are there: what is wrong with the folder is said once.
             held.enter_context(run_folder(place, describe_run(config, data), overwrite))
-        fabric = held.enter_context(opened_fabric(config.precision, devices))
+        fabric = held.enter_context(opened_fabric(config.precision, devices, timeout))
         if fabric.broadcast((place / WEIGHTS).is_file()):
             listener.on_message(f"{place} holds this run, finished: nothing is left to train.")
             if first:

@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 from torch import nn
 
-from couplings.rank import first_process
+from couplings.rank import number_set
 from couplings.train.errors import ConfigError
 from couplings.train.run import fastest_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["check_devices", "cores", "hidden_statistics", "opened_fabric", "part_of", "synchronised"]
+__all__ = ["TIMEOUT", "check_devices", "cores", "hidden_statistics", "opened_fabric", "part_of", "synchronised"]
 
+TIMEOUT = 10.0
+"""Minutes: the slowest step, checkpoint or loading of images that a process may leave the others waiting for."""
+_LONGEST, _GRACE_SECONDS = 10_000, 5
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @contextmanager
-def opened_fabric(precision: str, devices: int) -> Iterator[Fabric]:
+def opened_fabric(precision: str, devices: int, timeout: float = TIMEOUT) -> Iterator[Fabric]:
     """Fabric on that many devices of this machine, or on those that torchrun has started processes for.
 
     With more than one and without torchrun the command that is running is started again for each further device.
 
+    Args:
+        precision: of Fabric.
+        devices: of this machine.
+        timeout: minutes that a process waits for the others.
+
     Raises:
-        ConfigError: fewer devices are here, or they do not compute in this precision.
+        ConfigError: fewer devices are here, they do not compute in this precision, or a process has stopped, or has
+            not answered in time.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.strategies import DDPStrategy
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     started = _started_by_torchrun()
     here, nodes = started or (devices, 1)
     check_devices(precision, devices)
-    strategy = "ddp" if here * nodes > 1 else "auto"
+    if not 0 < timeout <= _LONGEST:
+        raise ConfigError(f"timeout: {timeout} minutes came; take more than 0, at most {_LONGEST}")
+    strategy = DDPStrategy(timeout=timedelta(minutes=timeout)) if here * nodes > 1 else "auto"
+    # What else starts processes (Slurm, MPI) is not asked: a training in one of its shells is one of its own.
+    alone = [] if started else [LightningEnvironment()]
     try:
-        fabric = Fabric(accelerator="auto", devices=here, num_nodes=nodes, precision=precision, strategy=strategy)
+        fabric = Fabric(devices=here, num_nodes=nodes, precision=precision, strategy=strategy, plugins=alone)
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"devices: {here} cannot be used here ({' '.join(str(error).split())}); take fewer") from None
     # What it says about itself is of no use to those who asked for a training.
@@ -49,9 +67,9 @@ def opened_fabric(precision: str, devices: int) -> Iterator[Fabric]:
     try:
         yield fabric
     except RuntimeError as error:
-        if fabric.world_size == 1 or first_process() or not _lost_a_peer(error):
+        if fabric.world_size == 1 or not _lost_a_peer(error):
             raise
-        raise ConfigError("another process of this run has stopped; what it said says why") from None
+        raise ConfigError(_lost(fabric, error, timeout)) from None
     finally:
         # What comes after training happens in one process, and its losses must not wait for others.
         if here * nodes > 1 and dist.is_initialized():
@@ -83,6 +101,34 @@ def _lost_a_peer(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "peer" in str(error) or "gloo" in str(error)
 
 
+def _lost(fabric: Fabric, error: RuntimeError, timeout: float) -> str:
+    """What is known of the process that is gone."""
+    if "Timed out" not in str(error):
+        return "another process of this run has stopped; what it said says why, and the same command goes on"
+    for child in getattr(fabric.strategy.launcher, "procs", ()):
+        # One that is held by a signal does not end by itself.
+        atexit.register(child.kill)
+    silent = _silent(fabric)
+    who = f"process {', '.join(map(str, silent))} of {fabric.world_size}" if silent else "another process of this run"
+    return (
+        f"{who} (counted from 0) has not answered for {timeout:g} minutes: look whether it is held, swapped out, or its"
+        " machine gone; the same command goes on from the last checkpoint. If it is slow, --timeout waits longer"
+    )
+
+
+def _silent(fabric: Fabric) -> list[int]:
+    """The processes that do not say that they are waiting, too."""
+    store, ranks = dist.distributed_c10d._get_default_store(), range(fabric.world_size)
+    try:
+        store.set_timeout(timedelta(seconds=_GRACE_SECONDS))
+        store.set(f"waits/{fabric.global_rank}", "")
+        time.sleep(_GRACE_SECONDS)
+        return [rank for rank in ranks if rank != fabric.global_rank and not store.check([f"waits/{rank}"])]
+    except RuntimeError:
+        # The store lies in process 0.
+        return [0]
+
+
 def cores() -> int:
     """Cores this process may use."""
     try:
@@ -95,8 +141,10 @@ def _started_by_torchrun() -> tuple[int, int] | None:
     """Processes of a machine, and machines."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    return here, int(os.environ["WORLD_SIZE"]) // here
+    here, whole, *_ = (number_set(name) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE", "LOCAL_RANK", "RANK"))
+    if here < 1 or whole < here:
+        raise ConfigError(f"WORLD_SIZE is {whole}, LOCAL_WORLD_SIZE {here} in the environment; start with torchrun")
+    return here, whole // here
 
 
 def part_of(n: int, fabric: Fabric) -> slice:

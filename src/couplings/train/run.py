@@ -222,8 +222,10 @@ def embed(encoder: Encoder, images: Tensor, batch_size: int = 512) -> Tensor:
 def fastest_device() -> torch.device:
     """What Lightning Fabric picks on this machine."""
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
 
-    return Fabric(accelerator="auto", devices=1).device
+    # Whatever starts processes here has no say in it.
+    return Fabric(accelerator="auto", devices=1, plugins=[LightningEnvironment()]).device
 
 
 def describe_run(config: RunConfig, data: Dataset) -> dict[str, Any]:

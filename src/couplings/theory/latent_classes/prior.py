@@ -17,6 +17,7 @@ SUM_TOLERANCE = 1e-6
 """How far from one the probabilities may sum (single precision does); they are divided by their sum."""
 LARGEST_SCALE = 300.0
 """Beyond, what distances contribute to the loss (e^-2s) leaves the range of float64."""
+_RAREST = 1e-300
 MOST_NEGATIVES = 10**12
 """Far beyond, k leaves the range of the integers and floats that it is counted with."""
 GRAM_TOLERANCE = 1e-6
@@ -27,10 +28,10 @@ def probabilities(prior: Sequence[float] | Tensor) -> Tensor:
     """The class probabilities as a float64 vector (C,) that sums to one.
 
     Args:
-        prior: (C,) numbers above zero whose sum is one up to 1e-6: a sequence, a NumPy array or a tensor.
+        prior: (C,) numbers of at least 1e-300 whose sum is one up to 1e-6: a sequence, a NumPy array or a tensor.
 
     Raises:
-        InvalidInput: no vector of finite numbers above zero, or the sum is not one.
+        InvalidInput: no vector of finite numbers above zero, one below 1e-300, or the sum is not one.
 
     Example:
         >>> probabilities([0.75, 0.25])
@@ -45,6 +46,8 @@ def probabilities(prior: Sequence[float] | Tensor) -> Tensor:
             f"prior must be finite and > 0, got {rho[where]:g} for class {where} (counted from 0): "
             "leave such classes out"
         )
+    rare = float(rho.min())
+    require(rare >= _RAREST, f"prior holds {rare:g}, whose reciprocal is no number: leave classes below {_RAREST} out")
     total = float(rho.sum())
     require(abs(total - 1) <= SUM_TOLERANCE, f"prior must sum to one, got a sum of {total:g}: divide it by its sum")
     return rho / total
