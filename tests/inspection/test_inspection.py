@@ -65,6 +65,30 @@ def test_precision_is_counted_against_labels(found: Inspection) -> None:
     assert found.truth.push_on_same > 1.5 * found.truth.chance
 
 
+def test_pairs_with_a_row_without_label_are_not_counted(found: Inspection) -> None:
+    assert found.subject.labels is not None
+    labels = torch.where(torch.arange(80) % 3 == 0, -1, found.subject.labels)
+    truth = _inspected(replace(found.subject, labels=labels)).truth
+    known = [pair for pair in labels[found.candidates.pairs].tolist() if min(pair) >= 0]
+    same = [one == other for one, other in known]
+    assert truth is not None
+    (depth,) = truth.depths
+    assert (depth.depth, depth.by_similarity) == (len(known), sum(same) / len(known))
+
+
+def test_a_masked_pair_repels_in_neither_direction(found: Inspection) -> None:
+    """The cost of masking, in a batch of all rows, whose order makes no difference."""
+    whole = _inspected(found.subject, Settings(batch_size=80, rounds=1, shown=8))
+    z, loss = found.subject.embeddings.double(), InfoNCE(0.2).apart()
+    for one in whole.gallery[:3]:
+        ends = torch.tensor([one.pair[0], one.pair[0] + 80]), torch.tensor([one.pair[1], one.pair[1] + 80])
+        mask = torch.zeros(160, 160, dtype=torch.bool)
+        for i in ends[0]:
+            for j in ends[1]:
+                mask[i, j] = mask[j, i] = True
+        assert one.cost == pytest.approx((loss(z, z, mask=mask) - loss(z, z)).item(), rel=1e-9)
+
+
 def test_without_labels_there_is_no_precision(found: Inspection) -> None:
     for labels in (None, torch.full((80,), -1)):
         bare = _inspected(replace(found.subject, labels=labels))

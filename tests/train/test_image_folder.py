@@ -166,7 +166,7 @@ def test_all_unreadable_files_are_named_at_once(tmp_path: Path) -> None:
 
 def test_the_limit_of_pixels_is_a_setting(tmp_path: Path) -> None:
     write_images(tmp_path, 5)
-    with pytest.raises(DataError, match=r"9 x 9 pixels are more than 80: "):
+    with pytest.raises(DataError, match=r"9 x 9 pixels, more than 80: "):
         load(DataConfig(name="images", folder=tmp_path, max_pixels=80))
     assert load(DataConfig(name="images", folder=tmp_path, max_pixels=81)).shape.height == 9
 

@@ -189,6 +189,20 @@ def test_keys_come_into_the_queue_after_their_step(prepared: Prepared) -> None:
     assert trainer.learner.queue.ids.tolist() == seen.shown[0].tolist() * 2
 
 
+def test_what_is_measured_of_a_step_has_the_keys_that_it_was_compared_with(prepared: Prepared) -> None:
+    trainer = prepared(**{"momentum.queue": 40, "diagnose_every": 3})
+    for _ in range(2):
+        trainer.step(0.1)
+    queue = trainer.learner.queue
+    assert queue is not None
+    before = queue.keys.clone()
+    outcome = trainer.step(0.1)
+    assert not torch.equal(queue.keys, before)
+    keys = outcome.call.sides.get("keys")
+    assert isinstance(keys, Tensor)
+    assert torch.equal(keys, before.to(keys))
+
+
 def test_measuring_the_speed_leaves_no_trace(prepared: Prepared) -> None:
     measured, plain = (prepared(**{"momentum.queue": 20, "predictor.hidden": 8}) for _ in range(2))
     measured.seconds_per_step()

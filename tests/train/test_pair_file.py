@@ -140,6 +140,8 @@ def test_images_of_a_group_are_all_alike(ending: str, tmp_path: Path) -> None:
     found = _excluded(_written(tmp_path / "x", ending, **columns), data)
     assert found == _pairs_of(a + b, a + c, b + c, d + e, d + f, e + f, g + h, h + i)
     assert len(read_exclusions(tmp_path / f"x{ending}", data).exclusions) == 8
+    some = data.keeping(torch.tensor([9, 2, 5, 1, 4]))
+    assert _excluded(tmp_path / f"x{ending}", some) == _pairs_of(b + c, e + f)
 
 
 def test_groups_of_numbers(tmp_path: Path) -> None:
