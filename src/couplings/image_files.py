@@ -47,8 +47,8 @@ def read_image(path: Path, most_pixels: int = MOST_PIXELS) -> Image:
         with Image.open(path) as image:
             if image.width * image.height > most_pixels:
                 raise UnreadableImage(
-                    f"{image.width} x {image.height} pixels, more than {most_pixels:,}: raise data.max_pixels, of inspect"
-                    " --max-pixels, if it is no mistake"
+                    f"{image.width} x {image.height} pixels, more than {most_pixels:,}: raise data.max_pixels, of"
+                    " inspect --max-pixels, if it is no mistake"
                 )
             return as_seen(image)
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
