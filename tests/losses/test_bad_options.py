@@ -67,7 +67,7 @@ OPTIONS: dict[str, tuple[tuple[Any, str], ...]] = {
     "sweeps": COUNT,
     "rank": ((0, "must be >= 1, got 0"), *COUNT),
     **dict.fromkeys(
-        ("normalize", "across_views", "gather", "detach_weights", "ordered", "log_inside", "learnable"), FLAG
+        ("normalize", "across_views", "gather", "detach_weights", "ordered", "log_inside", "learnable", "pooled"), FLAG
     ),
     "rule": RULE,
     "cost": COST,
@@ -127,6 +127,7 @@ SPECIAL: list[tuple[str, dict[str, Any], str]] = [
     ("HCLOT", {"cost": "exp", "kappa": "a"}, "kappa must be a number, got 'a'"),
     ("HCLOT", {"cost": "exp", "kappa": math.nan}, "kappa must be finite, got nan"),
     ("HCLOT", {"cost": "exp", "kappa": torch.tensor(1.0)}, "kappa is a constant of the loss and cannot be learnt"),
+    ("CACR", {"pooled": True}, "pooled=True belongs to cost='rbf' or RBF"),
     ("CACR", {"cost": "rfb"}, "unknown cost 'rfb': did you mean 'rbf'"),
     ("InfoNCE", {"temperature": True}, "temperature must be a number, got True"),
     ("InfoNCE", {"temperature": torch.tensor(math.inf)}, "temperature must be finite, got inf"),

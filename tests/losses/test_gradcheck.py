@@ -142,6 +142,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "AlphaCL, quadratic": ("AlphaCL", {"rule": "quadratic"}, {}),
     "AlphaCL, power": ("AlphaCL", {"rule": "power"}, {}),
     "AlphaCL, inverse": ("AlphaCL", {"temperature": 1.0, "cost": LogDistance(0.5, 2.0)}, {}),
+    **{
+        f"{name}, gradient through the weights": (name, {"detach_weights": False}, {})
+        for name in ("AlphaCL", "AlphaCLDirect", "BalancedAlphaCL")
+    },
     "BalancedAlphaCL, p": ("BalancedAlphaCL", {"p": 3.0}, {}),
     "RINCE, shifted": ("RINCE", {"shift": 0.7}, {}),
     "RINCE, cold": ("RINCE", {"temperature": 0.05}, {}),
@@ -153,6 +157,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "SparseGCA, q = 1.5": ("SparseGCA", {"rule": Power(1.5)}, {}),
     "CACR, constant weights": ("CACR", {"detach_weights": True}, {}),
     "CACR, rbf": ("CACR", {"cost": "rbf"}, {}),
+    "CACR, rbf, pooled": ("CACR", {"cost": "rbf", "pooled": True, "tau_plus": 0.05}, {}),
     "CACR, ordered": ("CACR", {"ordered": True}, {}),
     "CACR, debiased": ("CACR", {"tau_plus": 0.2}, {}),
     "CACR, rbf, debiased": ("CACR", {"cost": "rbf", "tau_plus": 0.05}, {}),

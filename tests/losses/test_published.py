@@ -287,3 +287,18 @@ def _cacr_rbf(draw: Draw) -> Sides:
         return attraction((a, b), 0.0) + (one_way(a, b) + one_way(b, a)) / 2
 
     return cp.CACR(t_positive=0.0, t_negative=0.0, cost=cp.RBF(2.0)), theirs
+
+
+@row("F21")
+def _cacr_rbf_as_released(draw: Draw) -> Sides:
+    """The logarithm of the mean over anchors; weights exp(-t_negative d^2), normalised."""
+    hardness = 1 / draw.t
+
+    def theirs(a: Tensor, b: Tensor) -> Tensor:
+        squared = torch.cdist(unit(a, dim=1), unit(b, dim=1)).square()
+        others = ~torch.eye(len(a), dtype=torch.bool)
+        weights = torch.where(others, torch.exp(-hardness * squared), 0.0)
+        mean = (weights * torch.exp(-2 * squared)).sum(1) / weights.sum(1)
+        return attraction((a, b), 0.0) + mean.mean().log()
+
+    return cp.CACR(t_negative=hardness, cost=cp.RBF(2.0), pooled=True, ordered=True), theirs

@@ -25,14 +25,19 @@ if TYPE_CHECKING:
 
 
 class _Energy(Loss):
-    """sum_ij P_ij (d_ip^2 - d_ij^2) under a constant plan of the negatives, rows of total mass one."""
+    """sum_ij P_ij (d_ip^2 - d_ij^2) under a plan of the negatives, a constant by default, rows of total mass one."""
 
-    def __init__(self, temperature: float | Tensor, **options: Unpack[Options]) -> None:
+    def __init__(self, temperature: float | Tensor, *, detach_weights: bool = True, **options: Unpack[Options]) -> None:
         super().__init__(**options)
+        checks.flag("detach_weights", detach_weights)
         learnt = isinstance(temperature, Tensor) and temperature.requires_grad
         checks.require(not learnt, "temperature cannot be learnt here: its weights are constants; pass a float")
         checks.temperature(temperature)
-        self.temperature = temperature
+        self.temperature, self.detach_weights = temperature, detach_weights
+
+    def _seen(self, batch: Batch) -> Batch:
+        """The batch that weights are made of."""
+        return batch.detach() if self.detach_weights else batch
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """Half the squared distances: positives minus weighed negatives."""
@@ -58,6 +63,8 @@ class AlphaCL(_Energy):
         rule: "entropic", "quadratic", "power" (q = 2) or a `Rule`.
         cost: the score that the weights are made of, in place of -d^2; `LogDistance(shift, power)` gives the released
             "inverse" weights (d^2 + shift)^-power at temperature 1.
+        detach_weights: the weights are constants, as in the paper; False lets the gradient through them, the paper's
+            ablation, in which the same parameters minimise and maximise.
         options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
@@ -88,16 +95,18 @@ class AlphaCL(_Energy):
         temperature: float | Tensor = 0.5,
         rule: str | Rule = "entropic",
         cost: Cost | None = None,
+        *,
+        detach_weights: bool = True,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(temperature, **options)
+        super().__init__(temperature, detach_weights=detach_weights, **options)
         self.rule, self.cost = resolve_rule(rule), DistancePower(2.0) if cost is None else cost
         checks.require(is_cost(self.cost), f"cost must be an object with a score method, got {cost!r}")
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
-        """The weights of the "negatives", a constant."""
+        """The weights of the "negatives"."""
         temperature = self.rule.per_column(self.temperature, batch.gram.shape[1])
-        return {"negatives": couple(batch.detach().scores(temperature, batch.same, self.cost), rule=self.rule)}
+        return {"negatives": couple(self._seen(batch).scores(temperature, batch.same, self.cost), rule=self.rule)}
 
 
 class AlphaCLDirect(_Energy):
@@ -112,6 +121,8 @@ class AlphaCLDirect(_Energy):
     Args:
         temperature: tau > 0 of the weights, a constant: constant weights pass no gradient on.
         p: power of the distance > 0; 4 did best in the paper, 2 gives the weights of InfoNCE.
+        detach_weights: the weights are constants, as in the paper; False lets the gradient through them, the paper's
+            ablation, in which the same parameters minimise and maximise.
         options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
@@ -137,14 +148,21 @@ class AlphaCLDirect(_Energy):
         -1.0
     """
 
-    def __init__(self, temperature: float | Tensor = 0.5, p: float = 4.0, **options: Unpack[Options]) -> None:
-        super().__init__(temperature, **options)
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.5,
+        p: float = 4.0,
+        *,
+        detach_weights: bool = True,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(temperature, detach_weights=detach_weights, **options)
         checks.finite_positive("p", p)
         self.p = p
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
-        """The weights of the "negatives", a constant."""
-        return {"negatives": couple(batch.detach().scores(self.temperature, batch.same, DistancePower(self.p)))}
+        """The weights of the "negatives"."""
+        return {"negatives": couple(self._seen(batch).scores(self.temperature, batch.same, DistancePower(self.p)))}
 
 
 class AlphaCLPerSample(_Energy):
@@ -185,7 +203,7 @@ class AlphaCLPerSample(_Energy):
         super().__init__(temperature, **options)
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
-        """Uniform "negatives" under anchors that weigh as their kernel, a constant."""
+        """Uniform "negatives" under anchors that weigh as their kernel."""
         batch = batch.detach()
         near = couple(batch.scores(self.temperature, batch.same, DistancePower(2.0)))
         mass = torch.softmax(near.log_partition(), 0)
@@ -280,6 +298,8 @@ class BalancedAlphaCL(_Energy):
         p: power of the distance > 0.
         sweeps: of rows then columns, so that columns are exact. None sweeps on until the rows' marginal error is below
             1e-10 (float64) or 1e-5 (float32), with a `CouplingWarning` if 1,000 sweeps do not get there.
+        detach_weights: the weights are constants, as in the paper; False lets the gradient through them, the paper's
+            ablation, in which the same parameters minimise and maximise.
         options: `normalize`, `across_views`, `gather`; see `Loss`.
 
     Shape:
@@ -313,17 +333,18 @@ class BalancedAlphaCL(_Energy):
         p: float = 2.0,
         *,
         sweeps: int | None = 20,
+        detach_weights: bool = True,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(temperature, **options)
+        super().__init__(temperature, detach_weights=detach_weights, **options)
         checks.finite_positive("p", p)
         if sweeps is not None:
             checks.count("sweeps", sweeps)
         self.p, self.sweeps = p, sweeps
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
-        """The balanced weights of the "negatives", a constant."""
-        scores = batch.detach().scores(self.temperature, batch.same, DistancePower(self.p))
+        """The balanced weights of the "negatives"."""
+        scores = self._seen(batch).scores(self.temperature, batch.same, DistancePower(self.p))
         if self.sweeps is not None:
             return {"negatives": couple(scores, Fixed(), Fixed(), sweeps=self.sweeps)}
         return {"negatives": couple(scores, Fixed(), Fixed(), sweeps=1000, tol=solved_below(scores.dtype))}

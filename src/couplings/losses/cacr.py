@@ -35,7 +35,9 @@ class CACR(Loss):
         alpha: weight of attraction >= 0, 0 switches it off.
         beta: weight of repulsion >= 0, 0 switches it off.
         cost: of the repulsion: "sqeuclidean", "rbf", or any `Cost`, whose score it then averages. `RBF(t)` is
-            the logarithmic form beta log sum_j w-_ij exp(-t |z_i - z_j|^2).
+            the logarithmic form beta mean_i log sum_j w-_ij exp(-t |z_i - z_j|^2).
+        pooled: with "rbf" take the logarithm once a pair of views, as released,
+            beta log mean_i sum_j w-_ij exp(-t |z_i - z_j|^2): anchors with near negatives then count more.
         tau_plus: prior probability that a negative is a positive, in [0, 1): the mean over true negatives is
             (all - tau_plus positives) / (1 - tau_plus), so positives attract a little more. With "rbf" the mean
             kernel is corrected so, not below exp(-4 t), where it passes no gradient on: often so for large t.
@@ -48,7 +50,8 @@ class CACR(Loss):
         Views (n, d), two or more; returns a 0-dim tensor. N = views n anchors, M candidates.
 
     Relations:
-        t_positive = t_negative = 0 with "rbf": alignment and uniformity, the logarithm taken anchor by anchor.
+        t_positive = t_negative = 0 with "rbf": alignment and uniformity, the logarithm taken anchor by anchor; with
+        `pooled` once, as Wang and Isola have it, across views.
         beta = 0, two views: alignment. The released debiased term has the opposite sign and no beta.
 
     Cost:
@@ -78,6 +81,7 @@ class CACR(Loss):
         beta: float = 1.0,
         cost: str | Cost = "sqeuclidean",
         *,
+        pooled: bool = False,
         tau_plus: float = 0.0,
         ordered: bool = False,
         detach_weights: bool = False,
@@ -97,7 +101,10 @@ class CACR(Loss):
         checks.flag("detach_weights", detach_weights)
         self.t_positive, self.t_negative, self.alpha, self.beta = t_positive, t_negative, alpha, beta
         self.cost = resolve(cost, {"sqeuclidean": SquaredEuclidean(), "rbf": RBF()})
-        self.tau_plus, self.ordered, self.detach_weights = tau_plus, ordered, detach_weights
+        checks.flag("pooled", pooled)
+        rbf = isinstance(self.cost, RBF)
+        checks.require(rbf or not pooled, f"pooled=True belongs to cost='rbf' or RBF(t), got cost={cost!r}")
+        self.pooled, self.tau_plus, self.ordered, self.detach_weights = pooled, tau_plus, ordered, detach_weights
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The "attraction" over positives and one repulsion for each pair of views."""
@@ -121,7 +128,8 @@ class CACR(Loss):
         if isinstance(self.cost, RBF):
             score = batch.block_scores(block, 1 / self.cost.t, batch.same, SquaredEuclidean())
             positive, log_mean = score.at(block.anchors, block.positives), plan.log_expect(score)[:, None]
-            return log_debiased(log_mean, positive, self.tau_plus, -4 * self.cost.t).mean()
+            kernel = log_debiased(log_mean, positive, self.tau_plus, -4 * self.cost.t)
+            return torch.logsumexp(kernel, 0)[0] - math.log(len(kernel)) if self.pooled else kernel.mean()
         score = batch.block_scores(block, 1.0, batch.same, self.cost)
         positive = score.at(block.anchors, block.positives)
         return (plan.expect(score).mean() - self.tau_plus * positive.mean()) / (1 - self.tau_plus)
@@ -143,6 +151,7 @@ class SinkhornCACR(CACR):
         alpha: see `CACR`.
         beta: see `CACR`.
         cost: see `CACR`.
+        pooled: see `CACR`.
         sweeps: T >= 0, of rows then columns; the weights are the plan's conditionals.
         tau_plus: see `CACR`.
         ordered: see `CACR`.
@@ -188,6 +197,7 @@ class SinkhornCACR(CACR):
         cost: str | Cost = "sqeuclidean",
         *,
         sweeps: int = 10,
+        pooled: bool = False,
         tau_plus: float = 0.0,
         ordered: bool = False,
         detach_weights: bool = False,
@@ -200,6 +210,7 @@ class SinkhornCACR(CACR):
             alpha,
             beta,
             cost,
+            pooled=pooled,
             tau_plus=tau_plus,
             ordered=ordered,
             detach_weights=detach_weights,
