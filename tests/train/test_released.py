@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,12 +79,12 @@ def _sources(name: str) -> dict[str, str]:
 
 def _setting(config: RunConfig, key: str) -> Any:
     """A value of a recipe, given there or a default."""
-    first, _, rest = key.partition(".")
-    if first == "loss" and rest not in config.loss.params:
-        return parameters_of(LOSSES[config.loss.name])[rest].default
-    if first in ("loss", "encoder") and rest != "name":
-        return getattr(config, first).params.get(rest)
+    first, *rest = key.split(".")
     value: Any = config
+    if first in ("loss", "encoder") and rest != ["name"]:
+        takes = parameters_of(LOSSES[config.loss.name]) if first == "loss" else {}
+        value = {key: part.default for key, part in takes.items()} | getattr(config, first).params
+        return reduce(lambda found, part: found.get(part), rest, value)
     for part in key.split("."):
         value = getattr(value, part)
     return list(value) if isinstance(value, tuple) else value
