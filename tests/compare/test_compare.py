@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -215,6 +217,40 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, inline: None)
     assert "diverged" in wild.message
     assert fine.evaluation is not None
     assert not wild.trial.folder.exists()
+
+
+def test_a_batch_larger_than_the_images_is_told_by_its_run(tmp_path: Path, inline: None) -> None:
+    large = Variant("large", "large", (Varied("loss.name", "infonce"), Varied("batch_size", 5000)))
+    comparison = Comparison.plan(tmp_path, {"digits": tiny()}, [large, loss("hcl")], [0], workers=1)
+    told, fine = compare(comparison)
+    assert "batch_size: 5000 is more than the" in told.message
+    assert told.details == ""
+    assert fine.evaluation is not None
+
+
+@pytest.mark.parametrize("file", [".room", "weights.safetensors"])
+def test_a_full_disk_stops_the_comparison_at_once(
+    file: str, tmp_path: Path, inline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 4 KB before anything is measured; later at the first run that finds no room, and not at each of them."""
+    replace, asked = os.replace, list[str]()
+
+    def full(source: Any, target: Any) -> None:
+        if Path(target).name == file:
+            asked.append(str(target))
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    listener = Listener()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left") as failure:
+            compare(planned(tmp_path / "out"), listener)
+    assert [failure.value.filename] == asked
+    assert listener.ended == []
+    assert not list((tmp_path / "out").rglob("*.safetensors"))
+    # With room again, the same comparison makes what is missing.
+    assert all(outcome.evaluation is not None for outcome in compare(planned(tmp_path / "out")))
 
 
 def test_the_command(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from couplings.compare.plan import Comparison, Trial
 from couplings.compare.standing import Standing, free, images_described, measured, standing
 from couplings.compare.work import Job, Outcome, Reference, make, reference_of
+from couplings.files import write_bytes
 from couplings.train.errors import ConfigError
 from couplings.train.folder import CONFIG, WEIGHTS, make_folders, remove_empty, remove_run, writer
 from couplings.workers import Workers, WorkerStopped, open_workers
 
 __all__ = ["Watcher", "compare", "remove_stopped"]
+
+
+_ROOM = 2**16
 
 
 class Watcher:
@@ -43,6 +48,7 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
         ConfigError: a folder holds a run with other settings or of other images, or another process is writing it,
             and nothing is begun; or the system stopped a worker.
         DataError: the images of a run that lies there cannot be had.
+        OSError: the disk is full; finished runs are kept, and the same comparison goes on.
         KeyboardInterrupt: Ctrl-C; finished runs are kept.
     """
     told = watcher or Watcher()
@@ -54,6 +60,7 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
         return done
     made = make_folders(comparison.runs)
     try:
+        _check_room(comparison.runs)
         with open_workers(min(comparison.workers, len(left)), len(left)) as workers:
             fresh = _make(workers, comparison, left, done, told)
     except BaseException as error:
@@ -66,6 +73,15 @@ def compare(comparison: Comparison, watcher: Watcher | None = None) -> list[Outc
         raise
     by_folder = {outcome.trial.folder: outcome for outcome in (*done, *fresh)}
     return [by_folder[trial.folder] for trial in comparison.trials]
+
+
+def _check_room(folder: Path) -> None:
+    """Let a full disk be told before minutes of measuring: a run begins with files of a few kilobytes."""
+    trial = folder / ".room"
+    try:
+        write_bytes(trial, bytes(_ROOM))
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def _standings(comparison: Comparison) -> list[Standing]:

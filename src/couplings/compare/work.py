@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
 import warnings
@@ -31,6 +32,8 @@ from couplings.train.trainer import prepare
 from couplings.workers import Tick
 
 __all__ = ["Job", "Outcome", "Reference", "make", "reference_of"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,9 @@ def make(job: Job, tick: Tick) -> Outcome:
         with _collected(said):
             evaluation = _made(job, tick)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            # No other run will find room.
+            raise
         return Outcome(trial, None, *_told(error), warnings=tuple(said), seconds=time.perf_counter() - start)
     finally:
         # What was left out, or done before, is behind us for the bar.
