@@ -168,6 +168,33 @@ def same_shape(names: Sequence[str], tensors: Sequence[Tensor]) -> None:
         )
 
 
+LONG_ROWS, LONGEST_ROWS = 100.0, 1e6
+"""Norms of rows that are not normalised: above the first their scores, 1e4, leave single precision too few digits for
+differences; above the second, 1e12, double precision too."""
+
+
+def scores_usable(names: str, norms: Tensor) -> bool:
+    """Whether inner products of rows of such norms keep their digits in the rows' precision; refuse what none keeps."""
+    if not _enabled:
+        return True
+    longest = float(norms.detach().amax())
+    require(
+        longest <= LONGEST_ROWS,
+        f"{names} have a row of norm {longest:.2g}, and inner products of such rows leave no digit for their "
+        f"differences: with normalize=False rows may be {LONGEST_ROWS:g} long; scale them down, or normalise",
+    )
+    return norms.dtype == torch.float64 or longest <= LONG_ROWS
+
+
+def finite_value(value: Tensor) -> None:
+    """A loss of rows that were not normalised must be finite."""
+    if _enabled and not bool(value.detach().isfinite().all()):
+        raise InvalidInput(
+            f"the loss of rows that are not normalised is {float(value):g}: exponentials of their inner products "
+            "overflow; scale the rows down, raise the temperature, or normalise"
+        )
+
+
 def norms_usable(norms: Tensor, *, zero: bool) -> bool:
     """Whether all norms are finite and, unless `zero` is allowed, large enough to divide by (one sync)."""
     if not _enabled:

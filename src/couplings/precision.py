@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def at_least_single(z: Tensor) -> Tensor:
     """`z` in float32 if it comes in half precision, else as it is."""
     return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
+def single_at_least(*tensors: Tensor) -> torch.dtype:
+    """The precision in which a function of these tensors is given back."""
+    return reduce(torch.promote_types, (z.dtype for z in tensors), torch.float32)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) in double precision too: torch's own is x from 20 on, where exp(-20) is still a digit."""
+    return functional.softplus(x, threshold=40.0)
 
 
 def full_precision(device: torch.device) -> torch.autocast:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..costs import affine_on_sphere, of_cosines_
-from ..precision import SAFE
+from ..precision import SAFE, softplus
 from .choice import limits
 from .forbidden import forbidden, known_symmetric
 from .functions import ConstantMoment, Elementwise, Exponentials, Moment, Pointwise
@@ -306,6 +306,7 @@ def _constant_kernel(kernel: Profile, high: float, x: Tensor) -> Tensor:
 
 
 _DERIVATIVES: tuple[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]], ...] = (
+    (softplus, torch.sigmoid_),
     (torch.nn.functional.softplus, torch.sigmoid_),
     (torch.square, lambda x: x.mul_(2)),
     (torch.exp, torch.exp_),

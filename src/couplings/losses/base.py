@@ -16,7 +16,7 @@ from ..coupling import Coupling
 from ..distributed import processes
 from ..errors import InvalidInput, did_you_mean
 from ..marginals import Free
-from ..precision import full_precision
+from ..precision import full_precision, single_at_least
 from ..scores import Scores
 from ..solve import couple
 from ..transforms import refuse_vmap, uncompiled
@@ -116,7 +116,10 @@ class Loss(nn.Module, ABC):
         """
         with _full_precision(views):
             batch = self.batch(*views, **sides)
-            return self.value(batch, self.couplings(batch)).reshape(())
+            value = self.value(batch, self.couplings(batch)).reshape(()).to(single_at_least(*views))
+            if not self.normalize:
+                checks.finite_value(value)
+            return value
 
     def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
         """The validated batch of a call; over processes that of all of them, after a word with each."""

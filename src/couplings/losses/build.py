@@ -17,7 +17,7 @@ from ..coupling import Coupling
 from ..distributed import Shares
 from ..errors import InvalidInput, did_you_mean
 from ..masks import GivenMask, Mask, SameId
-from ..precision import at_least_single
+from ..precision import at_least_single, single_at_least
 from ..targets import Given, Target
 from .batch import Batch
 
@@ -81,10 +81,13 @@ def build(views: Sequence[Tensor], sides: Sides, reading: Reading, shares: Share
         checks.require(
             chosen, "across_views=True chooses negatives from the batch, which negatives= replaces: drop one"
         )
-        return _own_negatives(z, n, _prepared(["negatives"], [negatives], reading.normalize, shares), sides)
+        negatives = _prepared(
+            ["negatives"], [negatives.to(views[0].device, single_at_least(*views))], reading.normalize, shares
+        )
+        return _own_negatives(*_alike(z, negatives), n, sides)
     if (keys := sides.get("keys")) is not None:
         checks.matrix("keys", keys)
-        keys = _prepared(["keys"], [keys], reading.normalize)
+        z, keys = _alike(z, _prepared(["keys"], [keys.to(views[0].device, single_at_least(*views))], reading.normalize))
     return _in_batch(z, n, keys, sides, reading, ALONE if shares is None else shares.team)
 
 
@@ -110,7 +113,15 @@ def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool, sh
         for name, part in zip(names, parts, strict=True):  # which one
             for whose, piece in [(name, part)] if shares is None else shares.pieces(name, part):
                 checks.rows_usable(whose, at_least_single(piece), zero=not normalize)
-    return z / norms if normalize else z
+    if normalize:
+        return z / norms
+    return z if checks.scores_usable(" and ".join(names), norms) else z.double()
+
+
+def _alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the precision of the better."""
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.to(dtype), b.to(a.device, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +201,7 @@ def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Rea
         same_d = keys.shape[1] == z.shape[1]
         checks.require(same_d, f"keys have {keys.shape[1]} dimensions but the views have {z.shape[1]}")
     frame = _Frame.of(n, len(z) // n, queue, z.device)
-    gram = SharedKeys(z, z if keys is None else torch.cat([z, keys.to(z)]), unit=reading.normalize, team=team)
+    gram = SharedKeys(z, z if keys is None else torch.cat([z, keys]), unit=reading.normalize, team=team)
     labels, domains = sides.get("labels"), sides.get("domains")
     classes = None if labels is None else frame.classes(labels)
     sample = frame.sisters
@@ -263,7 +274,7 @@ def _require_negatives(name: str, same: Mask) -> None:
         )
 
 
-def _own_negatives(z: Tensor, n: int, negatives: Tensor, sides: Sides) -> Batch:
+def _own_negatives(z: Tensor, negatives: Tensor, n: int, sides: Sides) -> Batch:
     fits = negatives.dim() == 3 and negatives.shape[0] == n and negatives.shape[2] == z.shape[1]
     got = f"(n, k, d) with n = {n} and d = {z.shape[1]}, got {tuple(negatives.shape)}"
     checks.require(fits, f"negatives must have shape {got}")
@@ -275,7 +286,7 @@ def _own_negatives(z: Tensor, n: int, negatives: Tensor, sides: Sides) -> Batch:
     by_sample = z.reshape(views, n, -1).transpose(0, 1)  # (n, views, d)
     turned = [by_sample.roll(-k, dims=1) for k in range(1, views)]  # positives of every view
     positives = torch.stack(turned, dim=2).transpose(0, 1).reshape(len(z), p, -1)
-    gram = OwnKeys(z, torch.cat([positives, negatives.to(z).repeat(views, 1, 1)], dim=1))
+    gram = OwnKeys(z, torch.cat([positives, negatives.repeat(views, 1, 1)], dim=1))
     column = torch.arange(gram.shape[1], device=z.device)
     rows = torch.zeros(len(z), dtype=torch.long, device=z.device)
     sample = SameId(rows, (column >= p).long())

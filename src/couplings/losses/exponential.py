@@ -12,6 +12,7 @@ from torch.nn import functional
 from .. import checks
 from ..costs import SquaredEuclidean
 from ..coupling import Coupling
+from ..precision import softplus
 from ..solve import couple
 from .base import Couplings, Options
 from .batch import Batch
@@ -181,7 +182,7 @@ class SoftTriplet(_Exponential):
 
     def phi_of_exp(self, log_xi: Tensor) -> Tensor:
         """tau log(1 + exp)."""
-        return self.temperature * functional.softplus(log_xi)
+        return self.temperature * softplus(log_xi)
 
 
 class NPlusOneTuplet(_Exponential):
@@ -221,7 +222,7 @@ class NPlusOneTuplet(_Exponential):
 
     def phi_of_exp(self, log_xi: Tensor) -> Tensor:
         """log(1 + exp)."""
-        return functional.softplus(log_xi)
+        return softplus(log_xi)
 
 
 class LiftedStructured(_Exponential):

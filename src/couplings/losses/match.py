@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from .. import checks
 from ..coupling import Coupling
 from ..marginals import Fixed, Free
 from ..masks import Mask
+from ..precision import softplus
 from ..solve import couple
 from ..targets import Target
 from .base import Couplings

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from .. import checks
 from ..coupling import Coupling
+from ..precision import softplus
 from ..scores import Scores
 from ..solve import couple, couple_both_ways
 from .base import Couplings

@@ -12,7 +12,7 @@ from .. import checks
 from ..costs import Cost, ExpSquaredEuclidean, SquaredEuclidean, resolve
 from ..coupling import Coupling
 from ..marginals import KL, Fixed, Free, Marginal
-from ..precision import solved_below
+from ..precision import softplus, solved_below
 from ..rules import Entropic, Rule, resolve_rule
 from ..solve import couple
 from .base import Couplings
@@ -41,7 +41,7 @@ class _SampledNegatives(Tempered):
         log_positive = kernel.at(batch.rows, batch.positives)  # (N, views - 1)
         debiased = log_debiased(log_negative, log_positive, self.tau_plus, -1 / self.temperature)
         log_count = torch.log(batch.negative_count().to(log_positive))
-        return torch.nn.functional.softplus(debiased + log_count - log_positive).mean()
+        return softplus(debiased + log_count - log_positive).mean()
 
 
 def log_debiased(log_negative: Tensor, log_positive: Tensor, tau_plus: float, log_floor: float | Tensor) -> Tensor:
