@@ -18,9 +18,11 @@ demo: $(INSTALLED)
 test: $(INSTALLED) lint chromium
 	$(PYTEST)
 
+# The long tests draw thousands of calls and tie up both cores for ten minutes.
 test-all: test
 	$(SSE) $(PYTEST) $(NUMERICAL)
 	$(AVX2) $(PYTEST) $(NUMERICAL)
+	$(BIN)/python -m pytest --numprocesses auto --dist load -m long
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check src tests

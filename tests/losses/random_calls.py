@@ -130,7 +130,6 @@ def _sides(chance: random.Random, case: Any, options: dict[str, Any]) -> tuple[s
 
 
 _ONE_MATRIX = {"dense": 1 << 40, "tiled": 1 << 40}
-_TILES = {"dense": 0, "tiled": 0, "tile": 16, "panel": 800, "budget": 0}
 
 Answer = tuple[Tensor, Tensor] | str
 """Value and gradient in the views, float64; or the words of a refusal."""
@@ -144,7 +143,7 @@ def answer(call: Call, dtype: torch.dtype, moved: float = 0.0, *, blocked: bool 
         noise = torch.Generator().manual_seed(call.seed + 1)
         views = [v + moved * v.abs().amax(1, keepdim=True) * _signs(v, noise) for v in views]
     leaves = [v.clone().requires_grad_() for v in views]
-    with limited(**(_TILES if blocked else _ONE_MATRIX)), warnings.catch_warnings():
+    with limited(**(_tiles(call) if blocked else _ONE_MATRIX)), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             value = call.loss().to(F64 if dtype == F64 else torch.float32)(*leaves, **sides)
@@ -152,6 +151,12 @@ def answer(call: Call, dtype: torch.dtype, moved: float = 0.0, *, blocked: bool 
             return str(error)
         gradient = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
     return value.detach().double(), torch.cat(gradient).double()
+
+
+def _tiles(call: Call) -> dict[str, int]:
+    """Sizes at which the call goes by three tiles or panels a side."""
+    rows = call.n * call.views
+    return {"dense": 0, "tiled": 0, "tile": rows // 3 + 1, "panel": rows * rows // 3 + 1, "budget": 0}
 
 
 def _in(dtype: torch.dtype, views: list[Tensor], sides: dict[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -216,8 +221,8 @@ def _against_exact(call: Call, ours: tuple[Tensor, Tensor], exact: tuple[Tensor,
 def _sensitivity(call: Call, exact: tuple[Tensor, Tensor], eps: float) -> list[float]:
     """How far value and gradient may move: as when inputs move by a few roundings, and by rounding of their own.
 
-    The first is the conditioning of the call, measured. The second is what rounded logits, as large as |z|^2 / tau, make of
-    the value, and what is left of a row's gradient where all pulls on it cancel.
+    The first is the conditioning of the call, measured. The second is what rounded logits, as large as |z|^2 / tau,
+    make of the value, and what is left of a row's gradient where all pulls on it cancel.
     """
     moved = [answer(call, F64, 16 * eps * k) for k in (-1.0, 1.0, 0.5)]
     cold = _longest(call) ** 2 / min(1.0, call.temperature or 0.1)
