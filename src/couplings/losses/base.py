@@ -64,7 +64,9 @@ class Loss(nn.Module, ABC):
             `log_scale` = log(1 / temperature), which belongs to the optimiser; `temperature` is read off it.
         normalize: scale rows to unit norm (default), so that scores are cosines; otherwise embeddings are taken
             as they are, scores are inner products and gradients reach the norms. The gradient in a normalised row grows
-            as 1 / norm; a zero row, or one shorter than 1e-12, is refused.
+            as 1 / norm; a zero row, or one shorter than 1e-12, is refused, and in float16 the gradient of a row
+            shorter than 1e-3 may overflow. Rows taken as they are may be 1e6 long: above 100, where inner products
+            leave single precision too few digits, they are computed in double, and a loss that overflows is refused.
         across_views: negatives from the batch come from other views than the anchor's only; by default from all.
         gather: where torch.distributed is initialised, the batch is that of all processes, each of which passes its
             share of the samples (default); otherwise each process has a batch of its own.

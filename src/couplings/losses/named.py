@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .. import checks
 from ..costs import RBF, Cosine, DistancePower, ExpSquaredEuclidean, InnerProduct, LogDistance, SquaredEuclidean
 from ..errors import InvalidInput, did_you_mean
 from ..marginals import KL, Fixed, Free
+from ..precision import softplus
 from ..rules import Entropic, Power, Quadratic
 from .wanted import Domains
 
@@ -35,7 +35,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "log1p": torch.log1p,
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
-    "softplus": functional.softplus,
+    "softplus": softplus,
     "sqrt": torch.sqrt,
     "square": torch.square,
     "tanh": torch.tanh,
