@@ -114,7 +114,8 @@ def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool, sh
             for whose, piece in [(name, part)] if shares is None else shares.pieces(name, part):
                 checks.rows_usable(whose, at_least_single(piece), zero=not normalize)
     if normalize:
-        return z / norms
+        unit: Tensor = z / norms
+        return unit
     return z if checks.scores_usable(" and ".join(names), norms) else z.double()
 
 
