@@ -77,7 +77,7 @@ def test_a_command_of_a_script_is_not_given_again_by_its_workers(tmp_path: Path)
 def test_a_script_that_starts_workers_as_it_is_imported_is_told_so(tmp_path: Path) -> None:
     said = _script(tmp_path, "True").stderr.splitlines()[-1]
     assert "WorkerStopped: a worker process ended before it began" in said
-    assert "if __name__ == '__main__':" in said
+    assert "stand under if __name__ == '__main__'" in said
     assert "memory" not in said
 
 

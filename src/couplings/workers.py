@@ -44,7 +44,7 @@ _OUT_OF_MEMORY = (
 )
 _NOT_BEGUN = (
     "a worker process ended before it began: each one imports the script again, so that what a script starts must "
-    "stand under: if __name__ == '__main__':"
+    "stand under if __name__ == '__main__'"
 )
 
 _NEVER_BEGUN = (

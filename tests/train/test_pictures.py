@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from couplings.losses import LOSSES
-from couplings.train import Dataset, RunConfig, pictures, train, with_overrides
+from couplings.train import Dataset, RunConfig, evaluate, pictures, train, with_overrides
 from couplings.train.pictures import draw_coupling, draw_run, title
 
 
@@ -44,3 +45,11 @@ def test_the_picture_of_cacr_with_five_views_shows_its_repulsion(
     assert drawn["plan"].shape == (20, 20)
     assert (drawn["plan"].diagonal() == 0).all()
     assert "coupling (view 1 to view 2)" in drawn["title"]
+
+
+def test_names_of_classes_are_no_formulas(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
+    named = replace(tiny_data, classes=("Ke$$ha", "$x_1$ \udce9\x1b[31m\n[red]"))
+    run = train(with_overrides(tiny_config, {"steps": 1}), tmp_path / "run", dataset=named)
+    assert all(path.is_file() for path in draw_run(run, named))
+    evaluate(run, named)
+    assert (run.folder / "evaluation.json").is_file()

@@ -51,10 +51,12 @@ def _cells(probe: Probe) -> tuple[str, str, str]:
 def _verdict(evaluation: Evaluation) -> str:
     name, best = max(evaluation.baselines.rows().items(), key=lambda row: row[1].few_label)
     gain = 100 * (evaluation.trained.few_label - best.few_label)
+    if f"{abs(gain):.1f}" == "0.0":
+        return f"With few labels the encoder is as good as the best it is measured beside ({name})."
     if gain > 0:
         return f"With few labels the encoder is {gain:.1f} points better than the best it is measured beside ({name})."
     return (
-        f"With few labels the encoder is {abs(gain):.1f} points worse than the best it is measured beside ({name}): "
+        f"With few labels the encoder is {-gain:.1f} points worse than the best it is measured beside ({name}): "
         "try more --steps, or weaker views (--set views.crop=[0.8,1])."
     )
 

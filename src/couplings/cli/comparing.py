@@ -26,6 +26,7 @@ from couplings.train.config.images import OWN_FILES
 from couplings.train.errors import ConfigError
 from couplings.train.presets import preset
 from couplings.train.recipes import read_recipe
+from couplings.words import one_line
 
 _FAILED = 1
 
@@ -98,7 +99,7 @@ def _recipes(paths: Sequence[Path], options: CompareOptions) -> dict[str, RunCon
     """Recipes by the names of their files."""
     if options.data or options.data_folder:
         raise ConfigError("data: a recipe names its own data set; leave --data out, and set data.folder with --set")
-    return _by_name((path.stem, read_recipe(path).config) for path in paths)
+    return _by_name((one_line(path.stem), read_recipe(path).config) for path in paths)
 
 
 def _presets(options: CompareOptions) -> dict[str, RunConfig]:
@@ -112,7 +113,7 @@ def _preset(word: str, shared: Path | None) -> tuple[str, RunConfig]:
     # One folder for several data sets is for those that read files.
     if folder is None or (name == "digits" and not own):
         return name, base
-    return folder.stem if name in OWN_FILES else name, with_overrides(base, {"data.folder": folder})
+    return one_line(folder.stem) if name in OWN_FILES else name, with_overrides(base, {"data.folder": folder})
 
 
 def _by_name(pairs: Iterable[tuple[str, RunConfig]]) -> dict[str, RunConfig]:

@@ -130,7 +130,7 @@ def _key(trial: Trial) -> str:
     """What the baselines depend on."""
     config = trial.config
     parts = (config.data, config.encoder, config.evaluation)
-    return " ".join([str(config.seed), *(part.model_dump_json() for part in parts)])
+    return " ".join([str(config.seed), *map(repr, parts)])
 
 
 def _remove(trials: Iterable[Trial]) -> None:

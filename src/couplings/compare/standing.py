@@ -36,7 +36,7 @@ def images_described() -> Described:
     known: dict[str, Mapping[str, Any]] = {}
 
     def described(config: RunConfig) -> Mapping[str, Any]:
-        key = f"{config.data.model_dump_json()} {config.pairs.exclude}"
+        key = f"{config.data!r} {config.pairs.exclude}"
         if key not in known:
             known[key] = describe_run(config, load(config.data))
         return known[key]

@@ -96,12 +96,12 @@ class _Ticker(Silent):
 
 # A comparison goes through its data sets one after the other.
 @lru_cache(maxsize=1)
-def _loaded(settings: str) -> Dataset:
-    return load(DataConfig.model_validate_json(settings))
+def _loaded(settings: DataConfig) -> Dataset:
+    return load(settings)
 
 
 def _data(config: RunConfig) -> Dataset:
-    return _loaded(config.data.model_dump_json())
+    return _loaded(config.data)
 
 
 def reference_of(config: RunConfig, tick: Tick) -> Reference:
