@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from case import DONE, Group, Place, maker
+from case import DONE, Group, Place, Prepare, maker
 from filelock import FileLock
 from material import RUN, arrays, cut, folder, gone, patched, raising, run, text
 from stock import PIXELS, TINY
@@ -14,12 +14,22 @@ _NEWEST, _OLDER = f"{RUN}/checkpoint-000000003.safetensors", f"{RUN}/checkpoint-
 _WEIGHTS, _CONFIG, _MEASURED = f"{RUN}/weights.safetensors", f"{RUN}/config.json", f"{RUN}/evaluation.json"
 
 
-def _flipped(place: Place) -> None:
-    """One bit of a checkpoint."""
+def _flipped(path: str) -> Prepare:
+    """One bit of a file's data."""
+
+    def flip(place: Place) -> None:
+        file = place.folder / path
+        data = bytearray(file.read_bytes())
+        data[-9] ^= 1
+        file.write_bytes(data)
+
+    return flip
+
+
+def _of_a_later_step(place: Place) -> None:
+    """A checkpoint whose head says another step."""
     file = place.folder / _NEWEST
-    data = bytearray(file.read_bytes())
-    data[-9] ^= 1
-    file.write_bytes(data)
+    file.write_bytes(file.read_bytes().replace(b'"step":"3"', b'"step":"9"'))
 
 
 def _of_another(place: Place) -> None:
@@ -118,7 +128,17 @@ FOLDERS = (
         _NEWEST,
         "the one before it is used",
         run("stopped"),
-        _flipped,
+        _flipped(_NEWEST),
+        code=DONE,
+        leaves=_GONE_ON,
+    ),
+    _case(
+        "the newest checkpoint says another step",
+        _TRAIN,
+        _NEWEST,
+        "the one before it is used",
+        run("stopped"),
+        _of_a_later_step,
         code=DONE,
         leaves=_GONE_ON,
     ),
@@ -171,6 +191,14 @@ FOLDERS = (
     ),
     _case(
         "the weights are cut short, and trained again", _TRAIN, _WEIGHTS, "--overwrite", run("finished"), cut(_WEIGHTS)
+    ),
+    _case(
+        "one bit of the weights is wrong",
+        f"evaluate {RUN}",
+        _WEIGHTS,
+        "--overwrite",
+        run("finished"),
+        _flipped(_WEIGHTS),
     ),
     _case("the weights are of another encoder", f"evaluate {RUN}", _WEIGHTS, "encoder", run("finished"), _of_another),
     _case(

@@ -23,6 +23,10 @@ def _recipe(what: str, content: str, names: str, remedy: str) -> Case:
     return _case(f"a recipe with {what}", "train mine.yaml", f"mine.yaml {names}", remedy, text("mine.yaml", content))
 
 
+_BOMB = "\n".join(
+    ["a: &a0 x", *(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 7))]
+)
+
 SETTINGS = (
     _set("optimizer.lr=1", "optimizer", "'optimiser'"),
     _set("views.crops=[0.2,1]", "views.crops", "'crop'"),
@@ -97,5 +101,9 @@ SETTINGS = (
     _recipe("a Python object, which is never made", "steps: !!python/object:os.system {}\n", "line 1", "correct it"),
     _recipe("a word for a number of the loss", "loss: {name: hcl, beta: much}\n", "loss beta much", "must be a number"),
     _recipe("an `about` that is no text", "about: {paper: GCA}\n", "about", "text is wanted"),
+    _recipe("a list of lists of lists", f"steps: {'[' * 100}\n", "line 1", "20 levels"),
+    _recipe("aliases that stand for 9^6 values", _BOMB, "line 5", "more than 5000 values"),
+    _recipe("a whole number that is none", "steps: !!int abc\n", "line 1 'abc'", "correct it"),
+    _case("a device for a recipe", "train /dev/zero", "/dev/zero", "no regular file"),
     _recipe("an unknown data set", "data: cifar\n", "data.name cifar", "'cifar10'"),
 )
