@@ -203,15 +203,18 @@ def norms_usable(norms: Tensor, *, zero: bool) -> bool:
     return bool(high < torch.inf) and (zero or bool(low > SMALLEST_NORM))
 
 
-def rows_usable(name: str, z: Tensor, *, zero: bool) -> None:
-    """Every row must be finite and, unless `zero` is allowed, have a norm above zero."""
+def rows_usable(name: str, z: Tensor, *, zero: bool, raw: bool = True) -> None:
+    """Every row must be finite and, unless `zero` is allowed, have a norm above zero.
+
+    `raw` says whether the caller has `normalize=False`, which a message may advise.
+    """
     norms = torch.linalg.vector_norm(z.detach(), dim=-1)
     if not norms_usable(norms, zero=zero):
         usable = norms.isfinite() if zero else norms.isfinite() & (norms > SMALLEST_NORM)
-        raise InvalidInput(_bad_row(name, z.detach(), int((~usable.flatten()).nonzero()[0])))
+        raise InvalidInput(_bad_row(name, z.detach(), int((~usable.flatten()).nonzero()[0]), raw))
 
 
-def _bad_row(name: str, z: Tensor, row: int) -> str:
+def _bad_row(name: str, z: Tensor, row: int, raw: bool) -> str:
     values = z.reshape(-1, z.shape[-1])[row]
     if values.isnan().any():
         return f"{name} holds NaN (first in row {row}): look for a division by zero or an overflow before the loss"
@@ -219,13 +222,13 @@ def _bad_row(name: str, z: Tensor, row: int) -> str:
         return f"{name} holds inf (first in row {row}): the encoder overflowed; lower the learning rate or use float32"
     if not values.any():
         return (
-            f"{name} has a zero vector (row {row}), which has no direction: drop the row, "
-            "or pass normalize=False to use raw inner products"
+            f"{name} has a zero vector (row {row}), which has no direction: drop the row"
+            f"{', or pass normalize=False to use raw inner products' if raw else ''}"
         )
     norm = float(torch.linalg.vector_norm(values))
     if norm <= SMALLEST_NORM:
         return (
             f"row {row} of {name} has norm {norm:.2g}, too small to have a direction (its gradient grows as 1 / norm): "
-            "scale the embeddings up, drop the row, or pass normalize=False"
+            f"scale the embeddings up, {'drop the row, or pass normalize=False' if raw else 'or drop the row'}"
         )
     return f"the norm of row {row} of {name} overflows {z.dtype}: scale the embeddings down"

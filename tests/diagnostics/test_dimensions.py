@@ -101,3 +101,26 @@ def test_hubs_are_sorted_from_the_heaviest() -> None:
 def test_refusals_of_figures(call: Callable[[], object], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         call()
+
+
+def test_a_mean_that_single_precision_does_not_hold() -> None:
+    z = 2.0**20 + torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0))
+    wanted = torch.linalg.svdvals(z.double() - z.double().mean(0)) / len(z) ** 0.5
+    torch.testing.assert_close(spectrum(z), wanted.float(), rtol=1e-6, atol=0)
+
+
+def test_the_rounding_of_a_constant_is_no_variation() -> None:
+    """Three constants that are off by one unit in the last place are dead, and no yardstick for the living."""
+    z = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
+    z[:, :3] = 0.3
+    z[::2, :3] = torch.nextafter(torch.tensor(0.3), torch.tensor(1.0))
+    assert collapsed_dimensions(z).tolist() == [0, 1, 2]
+
+
+def test_hubs_of_many_rows_lie_farther_out() -> None:
+    """Of 300,000 normal masses some lie twice as far out as the 99 % quantile by chance."""
+    mass = 1 + 0.1 * torch.randn(300_000, generator=torch.Generator().manual_seed(0))
+    mass[5] = 1 + 0.1 * 5.2
+    assert mass.double().quantile(0.99) * 2 - mass.double().median() < mass[5]
+    assert hubs(mass).tolist() == []
+    assert hubs(mass[:2000]).tolist() == [5]

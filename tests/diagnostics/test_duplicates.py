@@ -135,3 +135,14 @@ def test_close_companions_are_no_duplicates_and_a_copy_among_them_is(size: int) 
     assert size == 10 or [7, 900] in duplicates(z).pairs.tolist()
     z[7] = z[900]
     assert [7, 900] in duplicates(z).pairs.tolist()
+
+
+def test_wrong_pairs_are_counted_among_all_pairs_of_neighbours() -> None:
+    """As many pairs are kept as Benjamini and Hochberg's rule keeps of n k / 2 tests, counted by hand."""
+    z = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    noise = torch.logspace(-3, 0, 100)[:, None] * torch.randn(100, 8, generator=torch.Generator().manual_seed(1))
+    z[200:] = z[:100] + noise
+    chances = 10 ** -duplicates(z, rate=0.99).score
+    for rate in (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4):
+        below = chances <= rate * torch.arange(1, len(chances) + 1) / (300 * 16 / 2)
+        assert len(duplicates(z, rate=rate).pairs) == max((below.nonzero() + 1).flatten().tolist(), default=0)

@@ -118,6 +118,12 @@ def test_pairs_are_listed_once() -> None:
     assert found.pairs().tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [2, 3]]
 
 
+def test_the_shortest_row_that_has_a_direction() -> None:
+    assert nearest(torch.eye(3, 4) * 1.1e-12, 1).index.shape == (3, 1)
+    with pytest.raises(InvalidInput, match=r"row 0 of z has norm 9e-13, too small to have a direction"):
+        nearest(torch.eye(3, 4) * 0.9e-12, 1)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from couplings import HCLOT, Alignment, BalancedAlphaCL, InfoNCE, InvalidInput
+from couplings import HCLOT, RINCE, Alignment, BalancedAlphaCL, InfoNCE, InvalidInput
 from couplings.diagnostics import effective_negatives, pushes, repulsion, survey
 from couplings.losses import LOSSES
 from helpers import F64
@@ -220,3 +220,26 @@ def test_positives_are_told_from_others_in_a_tight_cluster() -> None:
     z = 1 + 1e-4 * torch.randn(60, 16, generator=random)
     rank = survey(InfoNCE(0.2), z, z + 1e-5 * torch.randn(60, 16, generator=random), batch_size=30, rounds=1)
     assert rank.positive_rank.tolist() == [0] * 60
+
+
+def test_the_push_between_samples_is_the_sum_over_their_views() -> None:
+    views = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
+    loss = HCLOT(0.3)
+    weights = loss.pair_weights(*views).clamp_min(0)
+    assert not torch.equal(weights, weights.T)
+    found = repulsion(loss, *views)
+    for i, j in ((i, j) for i in range(5) for j in range(5)):
+        pushed = sum(weights[a * 5 + i, b * 5 + j] for a in range(3) for b in range(3))
+        torch.testing.assert_close(found[i, j], pushed if i != j else torch.zeros((), dtype=F64))
+
+
+def test_weights_that_overflow_are_refused() -> None:
+    z = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InvalidInput, match=r"the pair weights of RINCE overflow torch\.float32: raise its temperature"):
+        repulsion(RINCE(1e-3, shift=0.0), z)
+
+
+def test_batches_larger_than_any_number_are_all_rows() -> None:
+    z = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    assert survey(InfoNCE(0.2), z, batch_size=10**30, rounds=1).batch_size == 8
+    assert pushes(InfoNCE(0.2), z, torch.tensor([[0, 1]]), batch_size=10**30).shape == (1,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from couplings import Alignment, InfoNCE, InvalidInput
 from couplings.inspection import Inspection, Settings, Subject, inspect
 from couplings.inspection.files import numbers
+from couplings.inspection.gallery import _cost
 
 _HOW = Settings(batch_size=16, rounds=2, shown=8)
 
@@ -147,8 +149,52 @@ def test_an_inspection_is_seeded(found: Inspection) -> None:
         ({"rounds": 0}, "rounds must be at least 1, got 0"),
         ({"shown": 1}, "shown must be at least 2, got 1"),
         ({"pairs": -1}, "pairs must be an integer >= 0, got -1"),
+        ({"batch_size": 10**30}, r"batch_size must be at most 131,072, got more than 10\^12"),
+        ({"rounds": 10**9}, "rounds must be at most 1,000, got 1000000000"),
+        ({"seed": 2**32}, "seed must be at most 4,294,967,295, got 4294967296"),
     ],
 )
 def test_settings_that_are_refused(how: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         Settings(**how)
+
+
+def test_pairs_with_an_unknown_label_are_not_counted() -> None:
+    subject = _subject()
+    found = _inspected(replace(subject, labels=subject.labels.where(torch.arange(80) % 2 == 0, -1)))  # type: ignore[union-attr]
+    known = (found.candidates.pairs % 2 == 0).all(1)
+    assert 0 < int(known.sum()) < len(known)
+    assert found.truth is not None
+    assert found.truth.depths[-1].depth == int(known.sum())
+
+
+def test_masking_a_pair_masks_it_both_ways_in_all_views() -> None:
+    views = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
+    sample = torch.arange(12) % 6
+    pair = (sample[:, None] < 2) & (sample < 2) & (sample[:, None] != sample)
+    cost, relative = _cost(_subject(6), InfoNCE(0.2), views, torch.arange(6))
+    before, after = InfoNCE(0.2)(*views).item(), InfoNCE(0.2)(*views, mask=pair).item()
+    assert cost == pytest.approx(after - before, rel=1e-9)
+    assert relative == pytest.approx((after - before) / before, rel=1e-9)
+
+
+def test_inspections_leave_nothing_behind() -> None:
+    """Tensors and objects that are alive after one more inspection are those that were alive before it."""
+
+    def alive() -> tuple[int, int]:
+        inspect(_subject(24), {"infonce": InfoNCE(0.2)}, Settings(batch_size=8, rounds=1, shown=4, pairs=6))
+        gc.collect()
+        every = gc.get_objects()
+        return sum(type(one) is torch.Tensor for one in every), len(every)
+
+    alive()
+    (tensors, objects), *_, (more_tensors, more_objects) = [alive() for _ in range(3)]
+    assert more_tensors == tensors
+    assert more_objects - objects < 30
+
+
+def test_a_row_without_a_direction_is_to_be_dropped() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"embeddings has a zero vector \(row 1\), which has no direction: drop the row$"
+    ):
+        Subject("made", torch.eye(3) * torch.tensor([[1.0], [0.0], [1.0]]))

@@ -64,7 +64,7 @@ def _verdict(evaluation: Evaluation) -> str:
 def _collapse(rank: float, dimension: int) -> str:
     text = f"Effective rank of the features (RankMe): {rank:.1f} of {dimension} dimensions"
     if collapsed(rank, dimension):
-        return f"{text}: COLLAPSED. Lower the temperature (--set loss.temperature=0.1) or optimiser.lr."
+        return f"{text}: COLLAPSED. If the images differ, lower loss.temperature or optimiser.lr (--set)."
     return f"{text}: no collapse."
 
 

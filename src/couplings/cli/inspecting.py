@@ -33,6 +33,7 @@ _FILES = (NUMBERS, _PAGE, *(f"{name}.{kind}" for name in (PAIRS, DUPLICATES, ROW
 _USUAL, _BATCH = "infonce", 256
 _BESIDE = ("infonce", "hcl", "hcl-ot", "gca-ince", "cacr")
 _ATLAS = "embedding-atlas"
+_LARGEST_SIZE = 2**14
 _LARGEST_SEED = 2**32 - 1
 """UMAP takes no larger one."""
 _WORDS = {Level.FAULT: "[red]fault[/red]", Level.LOOK: "[yellow]look [/yellow]", Level.GOOD: "[green]good [/green]"}
@@ -74,6 +75,8 @@ def _check_options(source: Path, options: InspectOptions) -> None:
             raise ConfigError(f"--{name.replace('_', '-')}: {source} is {kind}, which has no use for it; leave it out")
     if kind == "a folder of images" and options.encoder is None:
         raise ConfigError(f"{source} is no run; if it holds images, name what embeds them with --encoder RUN")
+    if options.size is not None and not 1 <= options.size <= _LARGEST_SIZE:
+        raise ConfigError(f"--size: {options.size} came; take 1 to {_LARGEST_SIZE}")
     if not 0 <= options.seed <= _LARGEST_SEED:
         raise ConfigError(f"--seed: {options.seed} came; take 0 to {_LARGEST_SEED}")
 

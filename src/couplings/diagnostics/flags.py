@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,9 @@ __all__ = ["failing_positives", "hub_bound", "hubs"]
 
 _NOISE, _HEAVY = 1.05, 3.0
 """Masses, in units of the average row's."""
+_FAR, _CHANCE = 2.0, 0.01
+"""Distances of the 99 % quantile from the median; rows that may be hubs by chance."""
+_NORMAL = NormalDist()
 
 
 def failing_positives(positive_rank: Tensor, level: float = 0.05) -> Tensor:
@@ -41,7 +46,8 @@ def hub_bound(mass: Tensor) -> float:
 
     How far masses spread depends on the loss and its temperature: no bound of its own fits all. A row that is heavier
     than that stands out from the heaviest hundredth itself; one of three times the average is heavy in any case. Below
-    1.05 nothing is a hub: that is the noise of a few batches.
+    1.05 nothing is a hub: that is the noise of a few batches. Of 9,000 rows and more it is so far that of normal masses
+    none would lie above in 99 of 100 samples: 2.3 times at 300,000 rows.
 
     Args:
         mass: (n,), of :func:`survey`.
@@ -55,7 +61,8 @@ def hub_bound(mass: Tensor) -> float:
     checks.tensor("mass", mass)
     checks.require(mass.dim() == 1 and len(mass) > 0, f"mass must be a vector (n,), got {tuple(mass.shape)}")
     middle, high = torch.quantile(mass.double(), mass.new_tensor([0.5, 0.99], dtype=torch.float64)).tolist()
-    bound: float = min(max(high + (high - middle), _NOISE), _HEAVY)
+    far = max(_FAR, -_NORMAL.inv_cdf(_CHANCE / len(mass)) / _NORMAL.inv_cdf(0.99))
+    bound: float = min(max(middle + far * (high - middle), _NOISE), _HEAVY)
     return bound
 
 

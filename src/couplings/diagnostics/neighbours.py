@@ -80,7 +80,7 @@ def nearest(z: Tensor, k: int = 10, progress: Progress = silent) -> Neighbours:
     checks.require(k >= 1, f"k must be at least 1, got {k}")
     checks.require(len(z) >= 2, f"nearest needs at least two rows, got {len(z)}")
     checks.matrix("z", z)
-    checks.rows_usable("z", z, zero=False)
+    checks.rows_usable("z", z, zero=False, raw=False)
     return nearest_in(z, None, k, progress)
 
 

@@ -17,7 +17,7 @@ from ..solve import couple
 
 def _unit(name: str, z: Tensor) -> Tensor:
     checks.matrix(name, z)
-    checks.rows_usable(name, z, zero=False)
+    checks.rows_usable(name, z, zero=False, raw=False)
     return torch.nn.functional.normalize(z.float() if z.dtype.itemsize < 4 else z, dim=1)
 
 

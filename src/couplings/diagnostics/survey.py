@@ -33,7 +33,8 @@ def repulsion(loss: Loss, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
         sides: what the loss takes beside them (labels, ids, mask), but for keys and negatives of one's own.
 
     Raises:
-        InvalidInput: what the loss refuses; keys or negatives, which are no samples of the batch.
+        InvalidInput: what the loss refuses; keys or negatives, which are no samples of the batch; pair weights that
+            overflow.
 
     Cost:
         One value and gradient of the loss on the matrix of all views: O((v n)^2) memory.
@@ -49,6 +50,8 @@ def repulsion(loss: Loss, *views: Tensor, **sides: Unpack[Sides]) -> Tensor:
     checks.require(not outside, f"{' and '.join(outside)}: repulsion is between the samples of a batch; drop them")
     shown = views if len(views) > 1 else views * 2
     weights = loss.apart().pair_weights(*shown, **sides).clamp_min(0)
+    usable = not checks.checks_enabled() or bool(weights.isfinite().all())
+    checks.require(usable, f"the pair weights of {type(loss).__name__} overflow {weights.dtype}: raise its temperature")
     n, count = len(shown[0]), len(shown)
     return weights.reshape(count, n, count, n).sum((0, 2)).fill_diagonal_(0)
 
@@ -195,7 +198,7 @@ def pushes(
     _check_pairs(pairs, len(z))
     generator, source = torch.Generator().manual_seed(seed), random.Random(seed)
     found = z.new_zeros(len(pairs), dtype=torch.float64)
-    dealt = torch.split(torch.randperm(len(pairs), generator=generator), batch_size // 2)
+    dealt = torch.split(torch.randperm(len(pairs), generator=generator), min(batch_size // 2, max(1, len(pairs))))
     for done, chosen in enumerate(dealt):
         members, place = torch.unique(pairs[chosen], return_inverse=True)
         rows = _filled(members, batch_size, len(z), source)

@@ -64,7 +64,9 @@ def _rank(found: Inspection) -> Iterator[Advice]:
     text = f"The embeddings spread over {rank:.1f} of {dimension} dimensions (effective rank)"
     if rank < _COLLAPSED * dimension:
         yield Advice(
-            Level.FAULT, f"{text}: collapsed.", "Lower the temperature or the learning rate; check that views differ."
+            Level.FAULT,
+            f"{text}: collapsed.",
+            "Lower the temperature or the learning rate; check that the samples differ.",
         )
     elif rank < _LOW * dimension:
         yield Advice(

@@ -8,7 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from couplings.diagnostics import Duplicates
+from couplings.diagnostics import Duplicates, repulsion
 from couplings.errors import InvalidInput
 from couplings.inspection.subject import Subject
 from couplings.losses import Loss
@@ -73,8 +73,7 @@ def _exhibit(
     # One pair of many changes the loss in digits that single precision does not have.
     views, quiet = tuple(view.double() for view in subject.views(rows)), loss.apart()
     shown = views if len(views) > 1 else views * 2
-    weights = quiet.pair_weights(*shown, **subject.sides(rows)).clamp_min(0)
-    pushed = weights.reshape(len(shown), len(rows), len(shown), len(rows)).sum((0, 2)).fill_diagonal_(0)
+    pushed = repulsion(quiet, *shown, **subject.sides(rows))
     average = (pushed.sum() / (len(rows) * (len(rows) - 1))).clamp_min(torch.finfo(pushed.dtype).tiny)
     cost, relative = _cost(subject, quiet, shown, rows)
     push = ((pushed[0, 1] + pushed[1, 0]) / 2 / average).item()

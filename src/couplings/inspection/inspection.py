@@ -52,12 +52,15 @@ class Settings:
     """How to inspect.
 
     Attributes:
-        batch_size: samples a batch, as in training; what a loss does depends on it.
-        rounds: batches that each row is in.
-        pairs: how many pairs to name as possible false negatives [default: as many as rows].
-        shown: samples of the batch that is shown as a heat map.
+        batch_size: samples a batch, as in training, 4 to 2^17; what a loss does depends on it.
+        rounds: batches that each row is in, 1 to 1,000.
+        pairs: how many pairs to name as possible false negatives, 10^9 at most [default: as many as rows].
+        shown: samples of the batch that is shown as a heat map, 2 to 2,000.
         plane: how rows are laid out in two dimensions.
-        seed: of batches.
+        seed: of batches, 0 to 2^32 - 1.
+
+    Raises:
+        InvalidInput: a number out of range.
     """
 
     batch_size: int = 256
@@ -68,15 +71,21 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("batch_size", self.batch_size, 4),
-            ("rounds", self.rounds, 1),
-            ("shown", self.shown, 2),
+        for name, value, least, most in (
+            ("batch_size", self.batch_size, 4, 2**17),
+            ("rounds", self.rounds, 1, 1000),
+            ("shown", self.shown, 2, 2000),
+            ("pairs", self.pairs or 0, 0, 10**9),
+            ("seed", self.seed, 0, 2**32 - 1),
         ):
             checks.count(name, value)
             checks.require(value >= least, f"{name} must be at least {least}, got {value}")
-        if self.pairs is not None:
-            checks.count("pairs", self.pairs)
+            checks.require(value <= most, f"{name} must be at most {most:,}, got {_short(value)}")
+
+
+def _short(value: int) -> str:
+    """A number that may have thousands of digits."""
+    return str(value) if value < 10**12 else "more than 10^12"
 
 
 @dataclass(frozen=True)

@@ -61,13 +61,13 @@ class Subject:
 
     def __post_init__(self) -> None:
         checks.matrix("embeddings", self.embeddings)
-        checks.rows_usable("embeddings", self.embeddings, zero=False)
+        checks.rows_usable("embeddings", self.embeddings, zero=False, raw=False)
         n = len(self.embeddings)
         checks.require(n >= 2, f"embeddings: {n} row came; a pair takes two")
         for name, view in (("positives", self.positives), ("still", self.still)):
             if view is not None:
                 checks.same_shape(["embeddings", name], [self.embeddings, view])
-                checks.rows_usable(name, view, zero=False)
+                checks.rows_usable(name, view, zero=False, raw=False)
         for name in ("labels", "groups", "numbers", "training"):
             ids = getattr(self, name)
             if ids is not None:

@@ -115,7 +115,7 @@ def _unit(name: str, z: Tensor, shares: Shares | None = None) -> Tensor:
     checks.matrix(name, z)
     z = at_least_single(z.detach())
     for whose, piece in [(name, z)] if shares is None else shares.pieces(name, z):
-        checks.rows_usable(whose, piece, zero=False)
+        checks.rows_usable(whose, piece, zero=False, raw=False)
     return torch.nn.functional.normalize(z, dim=1)
 
 

@@ -264,7 +264,7 @@ def _positives(views: Tensor) -> Callable[[float], Scores]:
     checks.matrix("views", views, dims=3)
     count = len(views)
     checks.require(count > 1, "views holds one view, which has nothing to attract: pass shape (V, M, d) with V >= 2")
-    checks.rows_usable("views", views, zero=False)
+    checks.rows_usable("views", views, zero=False, raw=False)
     unit = torch.nn.functional.normalize(views, dim=2)
     others = torch.stack([unit.roll(-k, 0) for k in range(1, count)], 2)
     anchors, keys = unit.flatten(0, 1), others.flatten(0, 1)
@@ -280,7 +280,7 @@ def _scores(unit: Tensor, temperature: float = 1.0) -> Scores:
 def _unit(name: str, z: Tensor) -> Tensor:
     checks.matrix(name, z)
     checks.require(len(z) > 1, f"{name} has one row, which has nothing to repel: pass two or more")
-    checks.rows_usable(name, z, zero=False)
+    checks.rows_usable(name, z, zero=False, raw=False)
     return torch.nn.functional.normalize(z, dim=1)
 
 
