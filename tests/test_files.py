@@ -81,6 +81,18 @@ def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == b"half"
 
 
+def test_a_file_is_no_leftover_until_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = os.replace
+
+    def replace(old: Path, new: Path) -> None:
+        remove_leftovers(tmp_path)
+        rename(old, new)
+
+    monkeypatch.setattr("os.replace", replace)
+    write_bytes(tmp_path / "file", b"words")
+    assert (tmp_path / "file").read_bytes() == b"words"
+
+
 def test_two_files_of_one_process_are_written_at_once(tmp_path: Path) -> None:
     with replacing(tmp_path / "one") as one, replacing(tmp_path / "two") as two:
         one.write(b"1")

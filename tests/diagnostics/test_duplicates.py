@@ -139,10 +139,12 @@ def test_close_companions_are_no_duplicates_and_a_copy_among_them_is(size: int) 
 
 def test_wrong_pairs_are_counted_among_all_pairs_of_neighbours() -> None:
     """As many pairs are kept as Benjamini and Hochberg's rule keeps of n k / 2 tests, counted by hand."""
-    z = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
-    noise = torch.logspace(-3, 0, 100)[:, None] * torch.randn(100, 8, generator=torch.Generator().manual_seed(1))
-    z[200:] = z[:100] + noise
+    z = torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
+    noise = torch.logspace(-3, -0.1, 30)[:, None]
+    z[200:230] = z[:30] + noise * torch.randn(30, 8, generator=torch.Generator().manual_seed(1))
     chances = 10 ** -duplicates(z, rate=0.99).score
-    for rate in (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4):
-        below = chances <= rate * torch.arange(1, len(chances) + 1) / (300 * 16 / 2)
-        assert len(duplicates(z, rate=rate).pairs) == max((below.nonzero() + 1).flatten().tolist(), default=0)
+    rates = torch.logspace(-6, -0.1, 12).tolist()
+    most = [chances <= rate * torch.arange(1, len(chances) + 1) / (400 * 16 / 2) for rate in rates]
+    wanted = [int(below.nonzero().max()) + 1 for below in most]
+    assert [len(duplicates(z, rate=rate).pairs) for rate in rates] == wanted
+    assert wanted[0] < wanted[-1]
