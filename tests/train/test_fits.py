@@ -34,7 +34,6 @@ MISFITS: dict[str, tuple[Mapping[str, Any], dict[str, Any], str]] = {
         r"pairs\.positives=class: class 'bee' \(and 1 more such classes\) has one training image.*raise data\.limit",
     ),
     "labels": ({"pairs.labels": True}, {}, r"pairs\.labels: arrays has no labels"),
-    "labels, unlabelled": ({"pairs.labels": True}, {"labels": [-1] + [0] * 11}, r"pairs\.labels: 1 of 12 .*no label"),
     "domains": (GCA, {}, r"pairs\.domains: nothing says which domain .*data\.domains=true .*array of the \.npz"),
     "domains, unknown": (GCA, {"domains": [-1] * 2 + [0, 1] * 5}, r"pairs\.domains: 2 training images .*name theirs"),
 }

@@ -126,7 +126,7 @@ class RINCE(_QPower):
         >>> from couplings import RINCE
         >>> z = torch.eye(4)
         >>> round(RINCE(temperature=0.5, q=0.5, lam=0.025)(z, z).item(), 4)
-        -4.2795
+        -1.5743
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class GCARINCE(_QPower, Matched):
         >>> from couplings import GCARINCE
         >>> z = torch.eye(4)
         >>> round(GCARINCE(temperature=0.5, sweeps=5)(z, z).item(), 4)
-        -4.2795
+        -1.5743
     """
 
     def __init__(
