@@ -198,6 +198,22 @@ def test_an_export_knows_the_size_of_its_images(trained: tuple[Run, Run], tmp_pa
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
+def test_grey_images_are_taken_for_colour_and_not_the_reverse(trained: tuple[Run, Run], tmp_path: Path) -> None:
+    grey = _pictures(tmp_path / "grey")
+    with Image.open(grey / "cat" / "0.png") as image:
+        (tmp_path / "colour").mkdir()
+        image.convert("RGB").save(tmp_path / "colour" / "0.png")
+    with pytest.raises(DataError, match=r"trained on grey images, and these are coloured"):
+        folder_subject(tmp_path / "colour", trained[0].folder)
+    np.savez(tmp_path / "rgb.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8))
+    config = with_overrides(preset("npz"), {**_SMALL, "data.folder": tmp_path / "rgb.npz"})
+    run = train(config, tmp_path / "run", Silent())
+    found = folder_subject(grey, run.folder)
+    with Image.open(grey / "cat" / "0.png") as image:
+        expected = run.embed(np.asarray(image.convert("RGB"))[None])
+    torch.testing.assert_close(found.embeddings[:1], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_folder_of_images_alone(trained: tuple[Run, Run], tmp_path: Path) -> None:
     found = folder_subject(_pictures(tmp_path / "images", ("",), size=16), trained[0].folder)
     assert (found.labels, found.classes) == (None, ())

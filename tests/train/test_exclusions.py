@@ -300,7 +300,7 @@ def test_a_run_excludes_and_says_so(tiny_config: RunConfig, tiny_data: Dataset, 
     config, told = changed(tiny_config, {"pairs.exclude": file}), _Told()
     one = train(config, tmp_path / "one", told, tiny_data)
     count = len(Exclusions.of(some_pairs(), IMAGES))
-    assert f"Excluded pairs: {count:,} ({file})." in told.said
+    assert f"Excluded pairs: {count:,} ({file}, by row numbers of the training part)." in told.said
     two = train(config, tmp_path / "two", dataset=tiny_data)
     assert torch.equal(_weights(one), _weights(two))
     plain = train(tiny_config, tmp_path / "plain", dataset=tiny_data)

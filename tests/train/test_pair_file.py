@@ -108,7 +108,9 @@ def test_ids_find_images_whatever_the_numbers_say(ending: str, tmp_path: Path) -
     away = data.ids(Part.TEST)[0]
     file = _written(tmp_path / "x", ending, a=[0] * 3, b=[1] * 3, id_a=[one, away, one], id_b=[two, three, one])
     assert _excluded(file, data) == {frozenset((one, two))}
-    assert str(read_exclusions(file, data)).startswith("Excluded pairs: 1 of 2; the others have an image that is not")
+    said = str(read_exclusions(file, data))
+    assert said.startswith("Excluded pairs: 1 of 2; the others have an image that is not")
+    assert said.endswith(f"({file}, by their ids).")
     # Another share is held out, and some images are left out.
     other = from_arrays(data.train_images.flip(0), ids=data.ids(Part.TRAIN)[::-1]).limited(8)
     kept = set(other.ids(Part.TRAIN))

@@ -74,5 +74,5 @@ def _images(config: RunConfig, options: EmbedOptions) -> DataConfig:
 
 def _reading(path: Path) -> str:
     if path.suffix == ".npz":
-        return f'Read it: numpy.load("{path}")["features"]; also labels, index, part and classes'
+        return f'Read it: numpy.load("{path}")["features"]; also labels, ids, index, part and classes'
     return f'Read it: pandas.read_parquet("{path}"), or pyarrow.parquet.read_table; a row an image'

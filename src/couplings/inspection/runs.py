@@ -14,8 +14,8 @@ from couplings.inspection.arrays import pictures_of
 from couplings.inspection.subject import Pictures, Subject, numbered
 from couplings.train.config import DataConfig, RunConfig
 from couplings.train.data import Dataset, Part, to_float
-from couplings.train.encoders import Model
-from couplings.train.errors import ConfigError
+from couplings.train.encoders import ImageShape, Model
+from couplings.train.errors import ConfigError, DataError
 from couplings.train.export import image_shape, is_export, load_encoder
 from couplings.train.image_folder import read_images
 from couplings.train.run import Run, fastest_device
@@ -108,9 +108,9 @@ def folder_subject(
         ConfigError: an encoder that is neither run nor export.
         DataError: images that cannot be read, or of another shape than the encoder's.
     """
-    embed, usual = _encoder(encoder)
-    found, parts = read_images(folder, size or usual, most_pixels=most_pixels), list[Tensor]()
-    for chunk in torch.split(found.images, _CHUNK):
+    embed, shape = _encoder(encoder)
+    found, parts = read_images(folder, size or shape.height, most_pixels=most_pixels), list[Tensor]()
+    for chunk in torch.split(_of_channels(found.images, shape.channels), _CHUNK):
         parts.append(embed(chunk))
         progress(sum(map(len, parts)) / len(found.images))
     labels, classes = (None, ()) if found.classes is None else numbered(found.classes)
@@ -122,6 +122,15 @@ def folder_subject(
         ids=found.ids,
         pictures=_pictures(found.images),
     )
+
+
+def _of_channels(images: Tensor, channels: int) -> Tensor:
+    """Grey images as an encoder of coloured ones takes them."""
+    if images.shape[1] > channels:
+        raise DataError(
+            "encoder: it was trained on grey images, and these have colours; take another, or make them grey"
+        )
+    return images.expand(-1, channels, -1, -1)
 
 
 def _images(config: RunConfig) -> DataConfig:
@@ -154,11 +163,11 @@ def _vectors(network: Model, seen: Tensor, where: Where) -> Tensor:
     return vectors.float().cpu()
 
 
-def _encoder(folder: Path) -> tuple[Callable[[Tensor], Tensor], int]:
-    """Images (n, c, h, w), uint8, to features; and the size of those that it was trained on."""
+def _encoder(folder: Path) -> tuple[Callable[[Tensor], Tensor], ImageShape]:
+    """Images (n, c, h, w), uint8, to features; and the shape of those that it was trained on."""
     if is_run(folder):
         run = Run.load(folder)
-        return run.embed, run.shape.height
+        return run.embed, run.shape
     if not is_export(folder):
         raise ConfigError(
             f"encoder: {folder} is neither a run nor an export; name what 'couplings train' or 'export' wrote"
@@ -169,7 +178,7 @@ def _encoder(folder: Path) -> tuple[Callable[[Tensor], Tensor], int]:
     def embed(images: Tensor) -> Tensor:
         return torch.cat([encoder(to_float(part)).float() for part in torch.split(images, 256)])
 
-    return embed, image_shape(folder).height
+    return embed, image_shape(folder)
 
 
 def _pictures(images: Tensor) -> Pictures:

@@ -197,11 +197,13 @@ class PairList:
         exclusions: of the images that are trained on.
         listed: different pairs in the file.
         path: of the file.
+        by_id: whether it names images by their ids.
     """
 
     exclusions: Exclusions
     listed: int
     path: Path
+    by_id: bool
 
     def __str__(self) -> str:
         """A line for people."""
@@ -209,7 +211,9 @@ class PairList:
             return f"Excluded pairs: {self.path} lists none, so nothing is excluded."
         kept = len(self.exclusions)
         rest = "" if kept == self.listed else f" of {self.listed:,}; the others have an image that is not trained on"
-        return f"Excluded pairs: {kept:,}{rest} ({self.path})."
+        # Numbers depend on what is held out, and are told.
+        way = "by their ids" if self.by_id else "by row numbers of the training part"
+        return f"Excluded pairs: {kept:,}{rest} ({self.path}, {way})."
 
 
 def read_exclusions(path: Path, data: Dataset) -> PairList:
@@ -237,7 +241,7 @@ def read_exclusions(path: Path, data: Dataset) -> PairList:
     here[known.rows] = torch.arange(len(known.rows))
     now = here[alone]
     groups = None if whole.groups is None else whole.groups[known.rows]
-    return PairList(Exclusions.of(now[(now >= 0).all(1)], len(known.rows), groups), len(whole), path)
+    return PairList(Exclusions.of(now[(now >= 0).all(1)], len(known.rows), groups), len(whole), path, pairs.by_id)
 
 
 def _grouped(pairs: Pairs, images: int) -> Tensor | None:

@@ -31,10 +31,12 @@ class Pairs(NamedTuple):
     Attributes:
         rows: int64 (p, 2), the numbers of the images of each pair.
         groups: int64 (p,), equal for pairs whose images are all alike; -1 for a pair on its own.
+        by_id: whether the file names images by their ids.
     """
 
     rows: Tensor
     groups: Tensor
+    by_id: bool
 
 
 class _Table(NamedTuple):
@@ -80,9 +82,9 @@ def read_pairs(path: Path, images: int, ids: Sequence[str] = ()) -> Pairs:
     rows, groups = rows.reshape(-1, 2), _numbered(table.groups)
     if table.by_id:
         other = rows[:, 0] != rows[:, 1]
-        return Pairs(rows[other], groups[other])
+        return Pairs(rows[other], groups[other], by_id=True)
     _check(path, rows, images)
-    return Pairs(rows, groups)
+    return Pairs(rows, groups, by_id=False)
 
 
 def checksum(path: Path) -> str:
