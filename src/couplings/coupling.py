@@ -10,7 +10,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from . import checks
+from . import checks, feasibility
 from ._storage import sphere
 from ._storage.dense import COLS, ROWS, Dense, spread
 from ._storage.grams import pick
@@ -262,11 +262,17 @@ class Coupling:
         """
         error = float(self.error().detach())
         if not error <= tol:
+            usual = "run more sweeps, raise the temperature, or relax a side with KL(rho)"
             raise NotConverged(
-                f"the plan's marginals are off by {error:.3g} (L1), tol is {tol:g}: run more sweeps, raise the "
-                "temperature, or relax a side with KL(rho)"
+                f"the plan's marginals are off by {error:.3g} (L1), tol is {tol:g}: {self._shortage() or usual}"
             )
         return self
+
+    def _shortage(self) -> str | None:
+        """Why no balanced plan exists under the mask, if the potentials show it."""
+        mask, fixed = self.scores.mask, not any(bool(c) for c in self.softness)
+        balanced = fixed and all(side.constrained for side in self.sides)
+        return feasibility.shortage(mask, self.a, self.b, [self.f]) if balanced and mask is not None else None
 
     @property
     def empty_rows(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ._storage.choice import Index
+from ._storage.choice import Index, limits, slices
 from .errors import Infeasible, InvalidInput, warn
 from .masks import Mask
 from .scores import Scores
@@ -33,6 +34,11 @@ class Weightless(Mask):
     def forbidden(self) -> Tensor:
         """Boolean (n, m)."""
         return self.rows[:, None] | self.cols
+
+    @property
+    def by_ids(self) -> bool:
+        """By weights: what they forbid holds no mass."""
+        return True
 
     def block(self, rows: Index, cols: Index) -> Mask:
         """The mask of a sub-matrix."""
@@ -127,3 +133,55 @@ def balanced(mask: Mask, a: Tensor, b: Tensor) -> None:
                 f"sample, id or label {name} holds exactly half of the mass: a balanced plan exists, but sweeps "
                 "approach it slowly"
             )
+
+
+_NAMED = 8
+"""Rows or columns that a message lists."""
+_SHORT = 1e-5
+"""Share of the mass that rounding may seem to lack."""
+
+
+@torch.no_grad()
+def shortage(mask: Mask, a: Tensor, b: Tensor, orders: Sequence[Tensor]) -> str | None:
+    """Rows with more mass than all columns that the mask leaves them (or columns, than rows), in words; None: not seen.
+
+    A balanced plan exists unless there are such rows (Hall). Sweeps raise their potentials without end, so they are
+    looked for among the rows that come first in the potentials; what is found is proof, whatever the order.
+    """
+    for order in orders:
+        rows = order.argsort(descending=True)
+        reached = _first_reached(mask, rows)
+        held = b.new_zeros(len(a) + 1, dtype=torch.float64).index_add_(0, reached, b.double()).cumsum(0)[:-1]
+        lack, last = (a[rows].double().cumsum(0) - held).max(0)
+        if bool(lack > _SHORT * a.sum()):
+            return _in_words(rows[: int(last) + 1], reached > last, a, b)
+    return None
+
+
+def _first_reached(mask: Mask, rows: Tensor) -> Tensor:
+    """For each column the place of the first of the rows that may use it; their number where none may, (m,)."""
+    n, m = mask.shape
+    place = torch.empty_like(rows)
+    place[rows] = torch.arange(n, device=rows.device)
+    first, every = rows.new_full((m,), n), slice(None)
+    for part in slices(n, max(1, limits(rows.device).panel // m)):
+        here = torch.where(mask.block(part, every).forbidden(), n, place[part, None])
+        first = torch.minimum(first, here.amin(0))
+    return first
+
+
+def _in_words(rows: Tensor, closed: Tensor, a: Tensor, b: Tensor) -> str:
+    """The smaller side of the proof: the rows, or the columns that are closed to them."""
+    columns, total = closed.nonzero()[:, 0], float(a.sum())
+    outside = torch.ones_like(a, dtype=torch.bool).index_fill_(0, rows, False)
+    if len(rows) <= len(columns):
+        who, whom, few, own, rest = "row", "column", rows, a[rows], b[~closed]
+    else:
+        who, whom, few, own, rest = "column", "row", columns, b[columns], a[outside]
+    named = ", ".join(map(str, few.sort().values[:_NAMED].tolist()))
+    more = f", ... ({len(few)} in all)" if len(few) > _NAMED else ""
+    return (
+        f"{who}s {named}{more} hold {100 * float(own.sum()) / total:.3g} % of the mass, but the mask leaves them "
+        f"{len(rest)} {whom}s with {100 * float(rest.sum()) / total:.3g} %, and no number of sweeps changes that: "
+        "admit more pairs there, or relax a side, by KL(rho) or Free (a loss with relaxed or free columns)"
+    )

@@ -44,6 +44,11 @@ class Mask(ABC):
         return self.forbidden()[i, j]
 
     @property
+    def by_ids(self) -> bool:
+        """Whether pairs are forbidden by ids alone."""
+        return False
+
+    @property
     def symmetric(self) -> bool:
         """Whether (i, j) is known to be forbidden exactly where (j, i) is."""
         return False
@@ -145,6 +150,11 @@ class SameId(Mask):
         return self.rows[i] == self.cols[j]
 
     @property
+    def by_ids(self) -> bool:
+        """By nothing else."""
+        return True
+
+    @property
     def symmetric(self) -> bool:
         """Where rows and columns have the same ids."""
         return self.rows is self.cols or torch.equal(self.rows, self.cols)
@@ -224,6 +234,10 @@ class _Pair(Mask):
         return type(self)(self.first.block(rows, cols), self.second.block(rows, cols))
 
     @property
+    def by_ids(self) -> bool:
+        return self.first.by_ids and self.second.by_ids
+
+    @property
     def symmetric(self) -> bool:
         return self.first.symmetric and self.second.symmetric
 
@@ -280,6 +294,10 @@ class _Not(Mask):
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
         return ~self.mask.at(i, j)
+
+    @property
+    def by_ids(self) -> bool:
+        return self.mask.by_ids
 
     @property
     def symmetric(self) -> bool:

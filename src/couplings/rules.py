@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from .errors import did_you_mean, warn
 
 _MAX_ITERATIONS = 200
 _RESOLVED = 1e-2
-"""Largest share of the distance to the pole that rounding may take."""
+"""Largest share of the density at the heaviest pair, or of the distance to a pole, that rounding may take."""
 
 
 class Rule(ABC):
@@ -146,15 +147,31 @@ class _QExponential(Rule):
         weights = log_weights.exp()
         f = (low + high) / 2 if start is None else torch.maximum(low, torch.minimum(start, high))
         rounding = 4 * torch.finfo(x.dtype).eps * (1 + top.abs())
+        moved = high - low
         for _ in range(_MAX_ITERATIONS):
             value, slope = self._excess(f, x, weights, c)
             low, high = torch.where(value < 0, f, low), torch.where(value < 0, high, f)
             newton = f - value / slope
-            step = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+            enough, move = rounding + 4 * torch.finfo(x.dtype).eps * f.abs(), (newton - f).abs()
+            # A step that is not half the last one may go to and fro for ever: the bracket is halved instead.
+            sound = (newton >= low) & (newton <= high) & ((move <= moved / 2) | (move <= enough))
+            step = torch.where(sound, newton, torch.where(move <= enough, f, (low + high) / 2))
             moved, f = (step - f).abs(), step
-            if bool((empty | (moved <= rounding + 4 * torch.finfo(x.dtype).eps * f.abs())).all()):
+            if bool((empty | (moved <= enough)).all()):
                 break
+        coarse = self.coarse(f, top, torch.finfo(x.dtype).eps * (f.abs() + top.abs()))
+        if bool((coarse & ~empty).any()):
+            warn(
+                f"{f.dtype} cannot resolve the heaviest pairs of {self!r}, where scores over the temperature reach "
+                f"{float(top[~empty].abs().amax()):.2g}: use float64, {self.remedy}, and look at check()"
+            )
         return torch.where(empty, torch.inf, f)
+
+    remedy: ClassVar[str] = "smaller scores or a higher temperature"
+
+    @abstractmethod
+    def coarse(self, f: Tensor, top: Tensor, rounding: Tensor) -> Tensor:
+        """Where the rounding of the exponent f + top is too much for the density there."""
 
     def _excess(self, f: Tensor, x: Tensor, weights: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         shifted = x + f[:, None]
@@ -176,6 +193,10 @@ class Quadratic(_QExponential):
         """One on the support."""
         return (x > -1).to(x.dtype)
 
+    def coarse(self, f: Tensor, top: Tensor, rounding: Tensor) -> Tensor:
+        """Beside one, at which the density is a mass of its own."""
+        return rounding > _RESOLVED
+
     def bracket(self, top: Tensor, log_weight: Tensor, log_mass: Tensor) -> tuple[Tensor, Tensor]:
         """At most mass 1 below, at least mass 1 from the highest entry alone above."""
         low = (self.log_q(torch.exp(-log_mass)) - top).clamp_max(0)
@@ -196,19 +217,11 @@ class Power(_QExponential):
         finite("q", self.q)
         require(self.q > 1, f"q must be > 1, got {self.q:g}: Entropic() is q = 1 and Quadratic() is q = 0")
 
-    def half_step(
-        self, logits: Tensor, potential: Tensor, log_weights: Tensor, c: Tensor, start: Tensor | None = None
-    ) -> Tensor:
-        """Newton steps below the pole; warns when the dtype cannot tell the potential from it."""
-        f = super().half_step(logits, potential, log_weights, c, start)
-        top = (logits + potential).amax(1)
-        rounding = torch.finfo(f.dtype).eps * (f.abs() + top.abs())
-        if bool((rounding > _RESOLVED * (1 / (self.q - 1) - f - top).abs()).any()):
-            warn(
-                f"{f.dtype} cannot resolve the heaviest pairs of Power(q={self.q:g}): use float64, a smaller q or a "
-                "higher temperature, and look at check()"
-            )
-        return f
+    remedy = "a smaller q or a higher temperature"
+
+    def coarse(self, f: Tensor, top: Tensor, rounding: Tensor) -> Tensor:
+        """Beside the distance to the pole."""
+        return rounding > _RESOLVED * (1 / (self.q - 1) - f - top).abs()
 
     def slope(self, x: Tensor) -> Tensor:
         """phi^q."""

@@ -59,8 +59,9 @@ def couple(
     Returns:
         A `Coupling`; its gradient in scores, temperature and rho is exact for the sweeps that were run.
 
-    A mask given as a matrix is checked for empty rows and columns only: whether a balanced plan exists under it is
-    seen by `Coupling.check()`.
+    A mask given as a matrix is checked for empty rows and columns only. Where it admits no balanced plan at all (some
+    rows hold more mass than all columns that are left to them), a `CouplingWarning` and `Coupling.check()` name them,
+    as far as the sweeps that were run show it.
 
     Raises:
         InvalidInput: an undefined combination (`Power` between two `Free` sides), weights of different mass,
@@ -101,6 +102,7 @@ def couple(
             row_step=row_step,
             tol=tol,
             start=_start(init, like, scores.shape[1]),
+            mask=scores.mask if isinstance(rows, Fixed) and isinstance(cols, Fixed) else None,
         )
         softness = rows.softness(scores.temperature, like), cols.softness(scores.temperature, like)
         f, g = solve(problem, backing_of(scores), softness)

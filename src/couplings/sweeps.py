@@ -22,12 +22,15 @@ from ._storage.dense import COLS, ROWS
 from ._storage.sums import Extent, KernelSums, LogSums, Sums
 from .coupling import Side
 from .errors import warn
+from .masks import Mask
 from .precision import full_precision
 from .rules import Entropic, Rule
 from .transforms import Opaque
 
 _CHECK_EVERY = 10
 """Sweeps between looks at the marginal error, which cost half a sweep and one device synchronisation."""
+_MOVES = 1e-2
+"""How far a row's potential still rises in the last sweep, where its mass is short by about that share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,8 @@ class Problem:
     row_step: bool
     tol: float | None
     start: Tensor
+    mask: Mask | None = None
+    """Of a balanced plan, which not every mask admits."""
 
     def spread(self) -> float:
         """How far apart the exponents of the first half-steps are, the logits aside; synchronises."""
@@ -138,6 +143,8 @@ class _Run:
                 break
         if self.problem.row_step:
             self.half_step(ROWS)
+        if self.problem.tol is None:
+            self.look_for_shortage()
         if not self.history and checks.checks_enabled():
             feasibility.no_nan("row", self.sums.row_tops())
 
@@ -188,10 +195,38 @@ class _Run:
         if last and not near:
             warn(
                 f"couple stopped after {sweep} sweeps with a row-marginal error of {float(error):.2g}, above tol = "
-                f"{self.problem.tol:.2g}: allow more sweeps, raise the plan's temperature (HCLOT's reg), or use KL "
-                "marginals"
+                f"{self.problem.tol:.2g}: {self.shortage() or self.remedy()}"
             )
         return near
+
+    def remedy(self) -> str:
+        """What helps where a plan exists."""
+        reach = max(float(potential.abs().amax()) for potential in self.potentials)
+        dtype = self.problem.start.dtype
+        if torch.finfo(dtype).eps * reach > cast(float, self.problem.tol):
+            return (
+                f"scores over the temperature reach {reach:.2g}, where {dtype} cannot tell masses apart so finely: "
+                "raise the temperature, scale the scores down, or take a larger tol"
+            )
+        return "allow more sweeps, raise the plan's temperature (HCLOT's reg), or use KL marginals"
+
+    def shortage(self) -> str | None:
+        """Why no plan exists, if the way of the potentials shows it."""
+        if self.problem.mask is None:
+            return None
+        rows = [own for side, own in self.history if side == ROWS]
+        orders = [rows[-1] - rows[-2], rows[-1]] if len(rows) > 1 else rows
+        a, b = (side.weights for side in self.problem.sides)
+        return feasibility.shortage(self.problem.mask, a, b, orders)
+
+    def look_for_shortage(self) -> None:
+        """Say that a mask of the caller's admits no balanced plan; only where potentials still move."""
+        rows = [own for side, own in self.history if side == ROWS]
+        mask, looks = self.problem.mask, checks.checks_enabled()
+        if mask is None or mask.by_ids or not looks or len(rows) < 2 or bool((rows[-1] - rows[-2]).amax() < _MOVES):
+            return
+        if (told := self.shortage()) is not None:
+            warn(f"couple solves for a plan that does not exist: {told}")
 
     def row_error(self) -> Tensor:
         f, a = self.potentials[ROWS], self.problem.sides[ROWS].weights
@@ -203,10 +238,9 @@ class _Run:
     def row_mass(self) -> Tensor:
         """sum_j b_j phi(f_i + g_j + h_ij)."""
         f, g = self.potentials
-        if isinstance(self.problem.rule, Entropic):
-            return torch.exp(f + self.sums.log_sums(ROWS, g + self.log_weights[COLS]))
-        weights = self.problem.sides[COLS].weights
-        return cast(LogSums, self.sums).row_mass(self.problem.rule, f, g, weights)
+        if isinstance(self.sums, LogSums):
+            return self.sums.row_mass(self.problem.rule, f, g, self.problem.sides[COLS].weights)
+        return torch.exp(f + self.sums.log_sums(ROWS, g + self.log_weights[COLS]))
 
 
 def _finite(own: Tensor) -> Tensor:

@@ -102,8 +102,8 @@ class LogSums(Sums):
         return self.source.joined(side, steps)
 
     def row_mass(self, rule: Rule, f: Tensor, g: Tensor, weights: Tensor) -> Tensor:
-        """sum_j w_j phi(f_i + g_j + h_ij)."""
-        masses = [rule.density(h + g + f[part, None]) @ weights for part, h in self.panels(ROWS)]
+        """sum_j w_j phi(f_i + g_j + h_ij), the exponents rounded as those of the plan are."""
+        masses = [rule.density(h + (f[part, None] + g)) @ weights for part, h in self.panels(ROWS)]
         return self.source.joined(ROWS, masses)
 
     def log_sums(self, side: int, exponents: Tensor) -> Tensor:
