@@ -17,7 +17,7 @@ from couplings.errors import InvalidInput, did_you_mean
 from couplings.inspection.columns import Table, UnreadableFile, read_npz, read_parquet
 from couplings.inspection.subject import Pictures, Subject
 from couplings.train.errors import DataError
-from couplings.train.values import column, entries, numbered
+from couplings.train.plain import column, entries, numbered
 
 __all__ = ["Keys", "UnreadableFile", "pictures_of", "read_arrays"]
 

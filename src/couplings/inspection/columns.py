@@ -11,7 +11,7 @@ import numpy as np
 
 from couplings.train.errors import DataError
 from couplings.train.npz import Npz
-from couplings.train.values import plain
+from couplings.train.plain import plain
 
 __all__ = ["Table", "UnreadableFile", "read_npz", "read_parquet"]
 

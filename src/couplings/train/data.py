@@ -16,7 +16,7 @@ from torch import Tensor
 
 from couplings.train.encoders import ImageShape
 from couplings.train.errors import DataError
-from couplings.train.values import column, entries, numbered, plain
+from couplings.train.plain import column, entries, numbered, plain
 
 __all__ = ["DataError", "Dataset", "Part", "Places", "from_arrays", "to_float", "to_images"]
 

@@ -13,7 +13,7 @@ from zipfile import ZipFile, ZipInfo, is_zipfile
 import numpy as np
 
 from couplings.train.errors import DataError
-from couplings.train.values import plain
+from couplings.train.plain import plain
 
 __all__ = ["Head", "Npz"]
 
