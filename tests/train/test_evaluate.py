@@ -142,6 +142,7 @@ def test_unlabelled_training_images_are_left_out_of_the_probes(tiny_config: RunC
         tiny_data,
         train_images=tiny_data.train_images.repeat(3, 1, 1, 1),
         train_labels=torch.cat([tiny_data.train_labels, torch.full((96,), -1)]),
+        train_ids=None,
     )
     assert baselines(more, tiny_config).pixels == baselines(tiny_data, tiny_config).pixels
 
