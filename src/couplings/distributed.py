@@ -14,7 +14,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
@@ -25,18 +25,59 @@ from ._storage.team import Team, of_each
 from .errors import InvalidInput
 from .transforms import Opaque
 
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
 
-def processes() -> int:
+    Gather = bool | ProcessGroup | DeviceMesh
+    """Who shares a batch: all processes, none, those of a group, or those along the one dimension of a mesh."""
+
+
+def gathering(gather: Gather) -> bool | ProcessGroup:
+    """Who shares a batch, checked; a mesh as its group.
+
+    Raises:
+        InvalidInput: something else, a mesh of several dimensions, or a group that this process is not in.
+    """
+    if isinstance(gather, bool):
+        return gather
+    if dist.is_available():
+        from torch.distributed.device_mesh import DeviceMesh  # which takes as long to load as all of this
+
+        if isinstance(gather, DeviceMesh):
+            named = gather.mesh_dim_names
+            checks.require(
+                gather.ndim == 1,
+                f"gather is a mesh of {gather.ndim} dimensions {named}: pass the one that shares the batch, mesh[name]",
+            )
+            return gather.get_group()
+        if isinstance(gather, dist.ProcessGroup):
+            member = dist.get_rank(gather) >= 0
+            checks.require(member, "gather is a process group that this process is not in: pass its own group")
+            return gather
+    raise InvalidInput(
+        f"gather must be True or False, a process group of this process, or a mesh of one dimension, got {gather!r}"
+    )
+
+
+def processes(gather: bool | ProcessGroup = True) -> int:
     """How many processes share a batch: 1 unless torch.distributed is initialised."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if gather is False or not (dist.is_available() and dist.is_initialized()):
+        return 1
+    return dist.get_world_size(_group(gather))
+
+
+def _group(gather: bool | ProcessGroup) -> ProcessGroup | None:
+    return None if isinstance(gather, bool) else gather
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How many rows each process has, in rank order, and which of them this process is."""
+    """How many rows each process has, in rank order, and which of them this process is; of a group, or of all."""
 
     counts: tuple[int, ...]
     rank: int
+    group: Any = None
 
     @property
     def total(self) -> int:
@@ -52,7 +93,7 @@ class Shares:
     @property
     def team(self) -> Team:
         """The processes that then have all rows."""
-        return Team(len(self.counts), self.rank)
+        return Team(len(self.counts), self.rank, self.group)
 
     def pieces(self, name: str, rows: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Rows of all processes cut into each one's, with a name that says whose; none of those without rows."""
@@ -79,7 +120,7 @@ class Header:
     problem: str | None = None
 
 
-def compared(describe: Callable[[], Header]) -> tuple[Shares, bool]:
+def compared(describe: Callable[[], Header], gather: bool | ProcessGroup = True) -> tuple[Shares, bool]:
     """Everybody's rows, and whether any of them carry gradient; a collective call.
 
     Raises:
@@ -91,19 +132,20 @@ def compared(describe: Callable[[], Header]) -> tuple[Shares, bool]:
         mine = describe()
     except Exception as error:
         cause, mine = error, Header(problem=str(error))
-    everybody = _told(mine)
+    everybody = _told(mine, _group(gather))
     for process, header in enumerate(everybody):
         if header.problem is not None:
             raise InvalidInput(f"process {process}: {header.problem}") from cause
     _same_facts(everybody)
-    return Shares(tuple(h.rows for h in everybody), dist.get_rank()), any(h.moves for h in everybody)
+    group = _group(gather)
+    return Shares(tuple(h.rows for h in everybody), dist.get_rank(group), group), any(h.moves for h in everybody)
 
 
-def _told(mine: Header) -> list[Header]:
-    """The headers of all processes."""
-    headers: list[object] = [None] * dist.get_world_size()
+def _told(mine: Header, group: ProcessGroup | None) -> list[Header]:
+    """The headers of all processes of the group."""
+    headers: list[object] = [None] * dist.get_world_size(group)
     try:
-        dist.all_gather_object(headers, mine)
+        dist.all_gather_object(headers, mine, group=group)
     except RuntimeError as error:
         raise type(error)(_alone(str(error))) from error  # the same type: some look at it to tell a lost process
     except (pickle.UnpicklingError, EOFError) as error:
@@ -148,7 +190,7 @@ def checksum(values: Tensor) -> int:
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def gathered(rows: Tensor, shares: Shares | None = None) -> Tensor:
+def gathered(rows: Tensor, shares: Shares | None = None, *, gather: Gather = True) -> Tensor:
     """The rows of all processes, in rank order; each may have as many as it likes, or none.
 
     A collective call. The gradient in the own rows is the one of what all processes compute alike, times their number;
@@ -157,12 +199,14 @@ def gathered(rows: Tensor, shares: Shares | None = None) -> Tensor:
     Args:
         rows: (n, ...), with the same dtype and trailing dimensions everywhere.
         shares: how many rows each process has; asked for unless given.
+        gather: whose rows: of all processes, or of those of a process group or of one dimension of a mesh.
     """
-    if processes() == 1:
+    who = gathering(gather)
+    if processes(who) == 1:
         return rows
     if shares is None:
         what = f"{rows.dtype} of shape (n, {', '.join(map(str, rows.shape[1:]))})"
-        shares, moves = compared(lambda: Header(len(rows), rows.requires_grad, {"what is gathered": what}))
+        shares, moves = compared(lambda: Header(len(rows), rows.requires_grad, {"what is gathered": what}), who)
         rows = with_gradient(rows, moves)
     return cast(Tensor, _Gathered.apply(rows, shares))
 
@@ -181,7 +225,7 @@ class _Gathered(Opaque):
         longest = max(shares.counts)
         padded = rows.new_zeros((longest, *rows.shape[1:]))
         padded[: len(rows)] = rows
-        everybody = of_each(padded, len(shares.counts))
+        everybody = of_each(padded, len(shares.counts), shares.group)
         if shares.total == len(shares.counts) * longest:
             return everybody.flatten(0, 1)
         return torch.cat([theirs[:count] for theirs, count in zip(everybody, shares.counts, strict=True)])

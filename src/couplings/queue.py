@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from . import checks
-from .distributed import Header, compared, gathered, processes
+from .distributed import Header, compared, gathered, gathering, processes
+
+if TYPE_CHECKING:
+    from .distributed import Gather
 
 _NONE = torch.iinfo(torch.int64).min
 """Id of a key that came without one."""
@@ -23,7 +28,8 @@ class KeyQueue(nn.Module):
         size: how many keys, >= 1. It need not be a multiple of the batch.
         dim: d of the keys.
         gather: where torch.distributed is initialised, `enqueue` takes the keys of all processes in rank order
-            (default), so that the queues of all processes are equal, as a loss that gathers needs them.
+            (default), so that the queues of all processes are equal, as a loss that gathers needs them;
+            or of a process group or dimension of a mesh, as the loss.
 
     State: `stored` (size, d), `stored_ids` (size,), `place` (where the next key goes) and `filled` are buffers: they
     follow `to()` and are part of the `state_dict`, from which a queue goes on as if it had never stopped.
@@ -45,13 +51,12 @@ class KeyQueue(nn.Module):
     place: Tensor
     filled: Tensor
 
-    def __init__(self, size: int, dim: int, *, gather: bool = True) -> None:
+    def __init__(self, size: int, dim: int, *, gather: Gather = True) -> None:
         super().__init__()
         for name, value in (("size", size), ("dim", dim)):
             checks.count(name, value)
             checks.require(value >= 1, f"{name} must be >= 1, got {value}")
-        checks.flag("gather", gather)
-        self.size, self.dim, self.gather = int(size), int(dim), gather
+        self.size, self.dim, self.gather = int(size), int(dim), gathering(gather)
         self.register_buffer("stored", torch.zeros(self.size, self.dim))
         self.register_buffer("stored_ids", torch.full((self.size,), _NONE))
         self.register_buffer("place", torch.tensor(0))
@@ -92,7 +97,7 @@ class KeyQueue(nn.Module):
         Raises:
             InvalidInput: keys of another width, NaN or inf, ids for some keys only; on all processes alike.
         """
-        if self.gather and processes() > 1:
+        if processes(self.gather) > 1:
             keys, ids = self._of_all(keys, ids)
         else:
             self._check(keys, ids)
@@ -111,9 +116,9 @@ class KeyQueue(nn.Module):
             facts["ids"] = "not passed" if ids is None else "passed"
             return Header(len(keys), facts=facts)
 
-        shares, _ = compared(describe)
-        ids = None if ids is None else gathered(ids.to(self.stored_ids), shares)
-        return gathered(keys.to(self.stored), shares), ids
+        shares, _ = compared(describe, self.gather)
+        ids = None if ids is None else gathered(ids.to(self.stored_ids), shares, gather=self.gather)
+        return gathered(keys.to(self.stored), shares, gather=self.gather), ids
 
     def _check(self, keys: Tensor, ids: Tensor | None) -> None:
         checks.matrix("keys", keys, empty=True)

@@ -9,9 +9,11 @@ import torch
 import torch.distributed as dist
 from steps import SHARES, WIDE, D, encoder, gradient, own
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from couplings import CLIP, GCAINCE, GCAUOT, HCL, Guide, InfoNCE, KeyQueue, Loss, SigLIP, TwoPass, set_checks
+from couplings._storage.choice import limited
 from couplings.distributed import gathered
 from helpers import F64
 
@@ -141,6 +143,50 @@ def rows_in_turn() -> tuple[Tensor, Tensor, Tensor]:
     everybody = gathered(rows)
     (everybody * torch.arange(len(everybody))[:, None]).sum().backward()
     return everybody.detach(), rows.detach(), rows.grad  # type: ignore[return-value]
+
+
+# Groups of processes: some share a batch, others hold the same rows for another part of the model
+
+
+def _by_group(kind: str) -> Any:
+    """Two processes that share a batch, as `gather=` takes them; processes 2 k and 2 k + 1 have the same rows."""
+    model = dist.get_world_size() // 2
+    if kind == "mesh":
+        return init_device_mesh("cpu", (2, model), mesh_dim_names=("data", "model"))["data"]
+    groups = [dist.new_group([first, first + model]) for first in range(model)]
+    return groups[dist.get_rank() % model]
+
+
+def grouped(kind: str, large: bool) -> list[tuple[Tensor, Tensor]]:
+    """Values and gradients of losses, a guide and a queue that two processes share, and those of one process."""
+    group, model, found = _by_group(kind), dist.get_world_size() // 2, []
+    part = slice(0, 3) if dist.get_rank() < model else slice(3, 8)
+    for make in (InfoNCE, GCAINCE, HCL):
+        views = _views((8,))
+        mine, alone = ([v.clone().requires_grad_() for v in views] for _ in range(2))
+        with limited(dense=0, tiled=0, tile=4, panel=40, budget=0) if large else limited():
+            over = make(gather=group)(*(v[part] for v in mine))
+            whole = make(gather=False)(*alone)
+        shares = torch.autograd.grad(over, mine)[0][part], torch.autograd.grad(whole, alone)[0][part] * 2
+        found += [(over.detach(), whole.detach()), shares]
+    keys, (guide,) = KeyQueue(6, D, gather=group).double(), _views((8,), 1)
+    keys.enqueue(guide[part])
+    found.append((keys.stored, guide[2:].roll(2, 0)))
+    found.append(
+        (Guide(guide[part], repeat=2, gather=group).forbidden(), Guide(guide, repeat=2, gather=False).forbidden())
+    )
+    return [*found, (gathered(guide[part], gather=group), guide)]
+
+
+def in_no_group() -> list[str]:
+    """What a loss says of groups that it cannot use."""
+    messages, mesh = [], init_device_mesh("cpu", (2, dist.get_world_size() // 2), mesh_dim_names=("data", "model"))
+    for gather in (mesh, "data", dist.new_group([1 - min(dist.get_rank(), 1)])):
+        try:
+            InfoNCE(gather=gather)
+        except ValueError as error:
+            messages.append(str(error))
+    return messages
 
 
 # What goes wrong on one process

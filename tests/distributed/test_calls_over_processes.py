@@ -56,6 +56,22 @@ def test_queues_of_all_processes_are_one(pool: Pool, size: int) -> None:
         assert torch.equal(ids, wanted_ids)
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["one matrix", "panels"])
+@pytest.mark.parametrize("kind", ["group", "mesh"])
+def test_a_group_shares_a_batch(pool: Pool, kind: str, large: bool) -> None:
+    """Others hold the same rows, and are no part of it."""
+    for pairs in pool.run(calls.grouped, kind, large):
+        for found, wanted in pairs:
+            _near(found, wanted)
+
+
+def test_groups_that_cannot_share_a_batch(pool: Pool) -> None:
+    for mesh, word, stranger in pool.run(calls.in_no_group):
+        assert "gather is a mesh of 2 dimensions ('data', 'model'): pass the one that shares the batch" in mesh
+        assert "got 'data'" in word
+        assert "process group" in stranger
+
+
 def test_half_precision(pool: Pool) -> None:
     for found, wanted in pool.run(calls.halved):
         assert found.dtype == torch.float32
@@ -102,8 +118,8 @@ def test_a_queue_refuses_on_all_processes(pool: Pool) -> None:
 def test_losses_made_otherwise_are_refused(pool: Pool) -> None:
     """A temperature, or a class, that differs gives another value on each process, or messages that never meet."""
     for temperature, kind, guide, caller in pool.run(calls.different_callers, 1, patience=120):
-        assert "the loss is InfoNCE(temperature=0.1, normalize=True" in temperature
-        assert "but InfoNCE(temperature=0.2, normalize=True" in temperature
+        assert "the loss is InfoNCE(temperature=0.1, learnable=False" in temperature
+        assert "but InfoNCE(temperature=0.2, learnable=False" in temperature
         assert "the loss is HCL(temperature=0.5, beta=1.0" in kind
         assert "the guide is Guide(margin=0.1, repeat=1) on process 1 but Guide(margin=0.2, repeat=1) on" in guide
         assert "the guide is nothing on process 1 but Guide(margin=0.0, repeat=1) on process 0" in caller

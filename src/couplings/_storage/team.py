@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -26,10 +26,15 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True)
 class Team:
-    """So many processes, of which this is the one with that rank; all of its messages are collective calls."""
+    """So many processes, of which this is the one with that rank; all of its messages are collective calls.
+
+    Attributes:
+        group: the process group that they are; all processes when None.
+    """
 
     size: int = 1
     rank: int = 0
+    group: Any = None
 
     def share(self, items: Iterator[Kind]) -> Iterator[Kind]:
         """Every `size`-th."""
@@ -57,7 +62,7 @@ class Team:
         for dtype in dict.fromkeys(share.dtype for share in shares):
             some = [share for share in shares if share.dtype == dtype]
             flat = torch.cat([share.reshape(-1) for share in some])
-            dist.all_reduce(flat)
+            dist.all_reduce(flat, group=self.group)
             for share, total in zip(some, torch.split(flat, [share.numel() for share in some]), strict=True):
                 share.copy_(total.view(share.shape))
 
@@ -67,30 +72,30 @@ class Team:
             return own
         whole = own.new_zeros((count, *own.shape[1:]))
         whole[self.rows(count)] = own
-        dist.all_reduce(whole)
+        dist.all_reduce(whole, group=self.group)
         return whole
 
     def log_sum(self, logs: Tensor) -> Tensor:
         """log sum exp over the processes, entry by entry."""
         if self.size == 1:
             return logs
-        return torch.logsumexp(of_each(logs, self.size), 0)
+        return torch.logsumexp(of_each(logs, self.size, self.group), 0)
 
     def agreed(self, condition: Tensor) -> bool:
         """Whether a 0-dim condition holds for all: what decides on the next message must be the same everywhere."""
         if self.size == 1:
             return bool(condition)
         votes = condition.to(torch.int32)
-        dist.all_reduce(votes, op=dist.ReduceOp.MIN)
+        dist.all_reduce(votes, op=dist.ReduceOp.MIN, group=self.group)
         return bool(votes)
 
 
 ALONE = Team()
 
 
-def of_each(values: Tensor, processes: int) -> Tensor:
+def of_each(values: Tensor, processes: int, group: Any = None) -> Tensor:
     """The values of all processes, (processes, ...), of one shape."""
     everybody = values.new_empty((processes, *values.shape))
     if values.numel():
-        dist.all_gather(list(everybody.unbind(0)), values.contiguous())
+        dist.all_gather(list(everybody.unbind(0)), values.contiguous(), group=group)
     return everybody

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..coupling import Coupling
-from ..distributed import processes
+from ..distributed import gathering, processes
 from ..errors import InvalidInput, did_you_mean
 from ..marginals import Free
 from ..precision import full_precision, single_at_least
@@ -27,6 +27,8 @@ from .health import Watch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # in typing from Python 3.11 on
+
+    from ..distributed import Gather
 
 Couplings = Mapping[str, Coupling]
 
@@ -50,7 +52,7 @@ class Options(TypedDict, total=False):
 
     normalize: bool
     across_views: bool
-    gather: bool
+    gather: Gather
 
 
 class Loss(nn.Module, ABC):
@@ -69,7 +71,9 @@ class Loss(nn.Module, ABC):
             leave single precision too few digits, they are computed in double, and a loss that overflows is refused.
         across_views: negatives from the batch come from other views than the anchor's only; by default from all.
         gather: where torch.distributed is initialised, the batch is that of all processes, each of which passes its
-            share of the samples (default); otherwise each process has a batch of its own.
+            share of the samples (default); with False each process has a batch of its own. A process group, or one
+            dimension of a `DeviceMesh`, shares its batch in place of all: the processes of data parallel training,
+            where others hold other parts of the model.
     """
 
     tempered: ClassVar[bool] = False
@@ -81,7 +85,7 @@ class Loss(nn.Module, ABC):
     labels_attract: bool = False
 
     def __init__(
-        self, *, normalize: bool = True, across_views: bool = False, gather: bool = True, **unknown: object
+        self, *, normalize: bool = True, across_views: bool = False, gather: Gather = True, **unknown: object
     ) -> None:
         for name in unknown:
             hint = did_you_mean(name, parameters_of(type(self)))
@@ -89,8 +93,7 @@ class Loss(nn.Module, ABC):
         super().__init__()
         checks.flag("normalize", normalize)
         checks.flag("across_views", across_views)
-        checks.flag("gather", gather)
-        self.normalize, self.across_views, self.gather = normalize, across_views, gather
+        self.normalize, self.across_views, self.gather = normalize, across_views, gathering(gather)
         self._watch = Watch()
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
@@ -126,7 +129,7 @@ class Loss(nn.Module, ABC):
     def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
         """The validated batch of a call; over processes that of all of them, after a word with each."""
         refuse_vmap()
-        call = self._gathered(views, sides) if self.gather and processes() > 1 else Call(views, sides)
+        call = self._gathered(views, sides) if processes(self.gather) > 1 else Call(views, sides)
         views, sides = tuple(call.views), call.sides
         for name, remedy in self._ignored(sides):
             given = sides.get(name) is not None
@@ -142,7 +145,7 @@ class Loss(nn.Module, ABC):
         return batch
 
     def _gathered(self, views: tuple[Tensor, ...], sides: Sides) -> Call:
-        return joined(views, sides, {"the loss": in_words(type(self), self._settings())})
+        return joined(views, sides, {"the loss": in_words(type(self), self._settings())}, self.gather)
 
     def _ignored(self, sides: Sides) -> Iterator[tuple[str, str]]:
         """Arguments without effect on this loss, and what to do instead."""

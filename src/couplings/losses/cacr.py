@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from ..solve import couple
 from .base import Couplings, Loss
 from .batch import Batch, Block
 from .sample import log_debiased
+
+if TYPE_CHECKING:
+    from ..distributed import Gather
 
 
 class CACR(Loss):
@@ -86,7 +90,7 @@ class CACR(Loss):
         ordered: bool = False,
         detach_weights: bool = False,
         normalize: bool = True,
-        gather: bool = True,
+        gather: Gather = True,
     ) -> None:
         super().__init__(normalize=normalize, gather=gather)
         for name, value in (
@@ -202,7 +206,7 @@ class SinkhornCACR(CACR):
         ordered: bool = False,
         detach_weights: bool = False,
         normalize: bool = True,
-        gather: bool = True,
+        gather: Gather = True,
     ) -> None:
         super().__init__(
             t_positive,

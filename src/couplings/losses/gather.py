@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from .. import checks
 from ..coupling import Coupling
-from ..distributed import Header, Shares, checksum, compared, gathered, processes, with_gradient
+from ..distributed import Header, Shares, checksum, compared, gathered, with_gradient
 from ..errors import InvalidInput
 from ..masks import GivenMask
 from ..precision import at_least_single
 from ..targets import Given, Pairs
 from .build import Sides, id_vector
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 _INTEGERS = ("labels", "ids", "domains")
 """One a sample: gathered."""
@@ -36,13 +39,19 @@ class Call:
     shares: Shares | None = None
 
 
-def joined(views: Sequence[Tensor], sides: Sides, facts: Mapping[str, str] | None = None) -> Call:
+def joined(
+    views: Sequence[Tensor],
+    sides: Sides,
+    facts: Mapping[str, str] | None = None,
+    gather: bool | ProcessGroup = True,
+) -> Call:
     """The call on the samples of all processes, in rank order; a collective call.
 
     Args:
         views: this process's share.
         sides: its share too, of what is one a sample.
         facts: what else must be the same everywhere, by name: who calls, in words.
+        gather: all processes, or those of a group.
 
     Raises:
         InvalidInput: on all processes, for what is wrong on any.
@@ -54,15 +63,15 @@ def joined(views: Sequence[Tensor], sides: Sides, facts: Mapping[str, str] | Non
         made.append(_Own.of(views, sides))
         return made[0].header(sides, facts or {})
 
-    shares, moves = compared(describe)
+    shares, moves = compared(describe, gather)
     own = made[0]
-    _require_whole(sides, len(views) * shares.total)
-    rows = gathered(with_gradient(own.rows, moves), shares)
+    _require_whole(sides, len(views) * shares.total, len(shares.counts))
+    rows = gathered(with_gradient(own.rows, moves), shares, gather=gather)
     merged = dict(sides)
     if own.negatives is not None:
-        merged["negatives"] = gathered(with_gradient(own.negatives, moves), shares)
+        merged["negatives"] = gathered(with_gradient(own.negatives, moves), shares, gather=gather)
     if own.integers:
-        columns = gathered(torch.stack(list(own.integers.values()), dim=1), shares)
+        columns = gathered(torch.stack(list(own.integers.values()), dim=1), shares, gather=gather)
         merged.update(zip(own.integers, columns.unbind(1), strict=True))
     return Call(rows.chunk(len(views), dim=1), cast(Sides, merged), shares)
 
@@ -149,13 +158,13 @@ def _shape(value: object) -> tuple[int, ...] | None:
     return None if shape is None else tuple(shape)
 
 
-def _require_whole(sides: Sides, rows: int) -> None:
+def _require_whole(sides: Sides, rows: int, processes: int) -> None:
     for name in _BY_PAIR:
         value = sides.get(name)
         shape = (len(value.columns),) if isinstance(value, Pairs) else _shape(value)
         if shape and shape[0] != rows:
             raise InvalidInput(
-                f"{name} has {shape[0]} rows but the anchors of all {processes()} processes are {rows}: over processes "
+                f"{name} has {shape[0]} rows but the anchors of all {processes} processes are {rows}: over processes "
                 "it is that of the whole batch, views below each other and the processes in rank order within a view; "
                 "gather=False keeps a loss to the anchors of its own process"
             )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from .. import checks
 from .._storage.choice import Index, limits, slices
 from .._storage.grams import pick
-from ..distributed import Shares, processes
+from ..distributed import Shares, gathering, processes
 from ..errors import InvalidInput
 from ..masks import Mask
 from ..precision import at_least_single
 from .gather import Call, in_words, joined
+
+if TYPE_CHECKING:
+    from ..distributed import Gather
 
 
 class Guide(Mask):
@@ -30,7 +35,7 @@ class Guide(Mask):
         repeat: views of the loss, when one guide view is given.
         keys: embeddings of the queue's keys by the guide, (m, d), when the loss gets `keys=`.
         gather: where torch.distributed is initialised, views are each process's share, as those of the loss are;
-            False for a loss with `gather=False`.
+            what the loss has for `gather`.
 
     Relations:
         The absolute-margin form of guided in-sample selection (GIST embeddings).
@@ -57,17 +62,17 @@ class Guide(Mask):
         margin: float = 0.0,
         repeat: int = 1,
         keys: Tensor | None = None,
-        gather: bool = True,
+        gather: Gather = True,
     ) -> None:
         checks.require(len(views) > 0, "a guide needs at least one view of embeddings")
-        checks.flag("gather", gather)
+        who = gathering(gather)
         checks.finite_nonnegative("margin", margin)
         checks.count("repeat", repeat)
         checks.require(repeat >= 1, f"repeat must be >= 1, got {repeat}")
         if repeat > 1 and len(views) > 1:
             raise InvalidInput(f"repeat={repeat} repeats one guide view, but {len(views)} were given: drop repeat")
         facts = {"the guide": in_words(type(self), {"margin": margin, "repeat": repeat})}
-        call = joined(views, {"keys": keys}, facts) if gather and processes() > 1 else Call(views, {})
+        call = joined(views, {"keys": keys}, facts, who) if processes(who) > 1 else Call(views, {})
         views = tuple(call.views)
         names = [f"view {i + 1} of the guide" for i in range(len(views))]
         blocks = [_unit(name, view, call.shares) for name, view in zip(names, views, strict=True)] * repeat

@@ -22,6 +22,8 @@ from .wanted import Positives, SameLabel, Targeted
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ..distributed import Gather
+
 
 class InfoNCE(Tempered):
     """InfoNCE, NT-Xent: each positive against all negatives.
@@ -254,7 +256,7 @@ class Alignment(Tempered):
         *,
         learnable: bool = False,
         normalize: bool = True,
-        gather: bool = True,
+        gather: Gather = True,
     ) -> None:
         super().__init__(temperature, learnable=learnable, normalize=normalize, gather=gather)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,9 @@ from ..solve import couple, couple_both_ways
 from .base import Couplings
 from .batch import Batch, Block
 from .temperature import Tempered
+
+if TYPE_CHECKING:
+    from ..distributed import Gather
 
 
 class CLIP(Tempered):
@@ -60,7 +65,7 @@ class CLIP(Tempered):
         *,
         learnable: bool = False,
         normalize: bool = True,
-        gather: bool = True,
+        gather: Gather = True,
     ) -> None:
         super().__init__(temperature, learnable=learnable, normalize=normalize, gather=gather)
 
@@ -132,7 +137,7 @@ class SigLIP(Tempered):
         *,
         learnable: bool = False,
         normalize: bool = True,
-        gather: bool = True,
+        gather: Gather = True,
     ) -> None:
         super().__init__(temperature, learnable=learnable, normalize=normalize, gather=gather)
         checks.finite("bias", bias, learnable=True)

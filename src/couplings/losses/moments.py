@@ -17,6 +17,8 @@ from .batch import Batch
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ..distributed import Gather
+
 
 class SpectralContrastive(Loss):
     """Spectral contrastive loss: a low-rank factorisation of the positive-pair graph.
@@ -104,7 +106,7 @@ class AlignmentUniformity(Loss):
     """
 
     def __init__(
-        self, power: float = 2.0, t: float = 2.0, weight: float = 1.0, *, normalize: bool = True, gather: bool = True
+        self, power: float = 2.0, t: float = 2.0, weight: float = 1.0, *, normalize: bool = True, gather: Gather = True
     ) -> None:
         super().__init__(normalize=normalize, gather=gather)
         checks.finite_positive("power", power)
