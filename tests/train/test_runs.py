@@ -71,6 +71,10 @@ def test_a_running_run(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Pat
         ("config.json", b"{}"),
         ("config.json", b'{"config": {"steps": 3}, "image_shape": [1, 8, 8]}'),
         ("config.json", b'{"config": null, "image_shape": [1, 8, 8]}'),
+        (
+            "config.json",
+            b'{"config": {"data": {"name": "a"}, "loss": {"name": 1}, "seed": 0, "steps": 1, "batch_size": 2}}',
+        ),
         ("weights.safetensors", b"no such thing"),
         ("metrics.jsonl", b"{\n{}\n"),
         ("metrics.jsonl", b"{}\n"),

@@ -151,10 +151,10 @@ def _config(folder: Path) -> Mapping[str, Any]:
     saved = read_json(folder / CONFIG)
     try:
         config = saved["config"]
-        for value in (config["data"]["name"], config["loss"]["name"], config["seed"]):
-            str(value)
-        if not all(isinstance(config[key], int) for key in ("steps", "batch_size")):
-            raise TypeError("steps and batch_size must be whole numbers")
+        if not all(isinstance(config[key]["name"], str) for key in ("data", "loss")):
+            raise TypeError("the names of data and loss must be words")
+        if not all(isinstance(config[key], int) for key in ("steps", "batch_size", "seed")):
+            raise TypeError("steps, batch_size and seed must be whole numbers")
         # The ceiling of a comparison is taught labels; the loss of its config is not used.
         config = {**config, "loss": {"name": "supervised"}} if "supervised" in saved else config
     except (KeyError, TypeError) as error:
