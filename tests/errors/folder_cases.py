@@ -29,7 +29,7 @@ def _flipped(path: str) -> Prepare:
 def _of_a_later_step(place: Place) -> None:
     """A checkpoint whose head says another step."""
     file = place.folder / _NEWEST
-    file.write_bytes(file.read_bytes().replace(b'"step":"3"', b'"step":"9"'))
+    file.write_bytes(file.read_bytes().replace(rb"\"step\": \"3\"", rb"\"step\": \"9\""))
 
 
 def _of_another(place: Place) -> None:

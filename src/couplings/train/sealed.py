@@ -15,7 +15,7 @@ from couplings.train.errors import DataError
 
 __all__ = ["SEAL", "data_checksum", "read_facts", "read_tensors", "write_sealed"]
 
-SEAL = "seal"
+_FACTS, SEAL = "facts", "seal"
 """The key of the checksum among the facts."""
 
 
@@ -24,7 +24,9 @@ def write_sealed(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     from safetensors.torch import save
 
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_bytes(path, save(whole, metadata={**facts, SEAL: _seal_of(whole, facts)}))
+    sealed = json.dumps({**facts, SEAL: _seal_of(whole, facts)}, sort_keys=True)
+    # Under one key: several come in another order each time, and equal runs have equal files.
+    write_bytes(path, save(whole, metadata={_FACTS: sealed}))
 
 
 def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -33,7 +35,7 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, st
     Raises:
         DataError: begins with the path and ``what`` the file is not.
     """
-    tensors, facts = _opened(path, what, lambda file: {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    tensors, facts = _opened(path, f": {what}", lambda file: {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     if SEAL in facts and facts[SEAL] != _seal_of(tensors, facts):
         raise DataError(f"{path}: {what} (its checksum differs)")
     return tensors, facts
@@ -45,7 +47,7 @@ def read_facts(path: Path) -> dict[str, str]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    return _opened(path, "cannot be read", lambda file: {})[1]
+    return _opened(path, " cannot be read", lambda file: {})[1]
 
 
 def _opened(path: Path, what: str, take: Callable[..., dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -53,10 +55,18 @@ def _opened(path: Path, what: str, take: Callable[..., dict[str, Tensor]]) -> tu
 
     try:
         with safe_open(str(path), "pt") as file:
-            return take(file), dict(file.metadata() or {})
+            return take(file), _facts(file.metadata() or {})
     # A damaged head can name a type, a shape or a name that torch does not know what to do with.
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise DataError(f"{path}: {what} ({error})") from None
+        raise DataError(f"{path}{what} ({error})") from None
+
+
+def _facts(found: Mapping[str, str]) -> dict[str, str]:
+    """Older files hold each fact under a key of its own."""
+    facts = json.loads(found[_FACTS]) if _FACTS in found else dict(found)
+    if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
+        raise ValueError("its head holds no facts")
+    return facts
 
 
 def _seal_of(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
