@@ -17,7 +17,7 @@ from couplings.train.pictures import draw_coupling, draw_run, title
     ("loss", "params", "said"),
     [
         ("infonce", {}, f"temperature {LOSSES['infonce']().temperature}"),
-        ("hcl", {"beta": 2.0}, "temperature 0.5, beta 2, tau_plus 0.1"),
+        ("hcl", {"beta": 2.0}, "temperature 0.3, beta 2, tau_plus 0"),
         ("cacr", {"ordered": True}, "alpha 1, beta 1, cost sqeuclidean, tau_plus 0, ordered True"),
     ],
 )

@@ -29,7 +29,8 @@ class CACR(Loss):
         repulsion  = beta  mean_i [ sum_j w-_ij g_ij - tau_plus g_ip ] / (1 - tau_plus),   g = -|z_i - z_j|^2,
                      w- = softmax_j(-t_negative |z_i - z_j|^2)
 
-    Far positives and near negatives weigh most. Positives are the sample's other views; negatives of a view are
+    Far positives and near negatives weigh most. Not with one negative an anchor, where embeddings collapsed to few
+    directions: nothing saturates. Positives are the sample's other views; negatives of a view are
     the other samples of one other view, averaged over both orders of every view pair. As couplings: rows Fixed,
     columns Free, entropic; sign -1 for attraction, +1 for repulsion.
 

@@ -145,7 +145,9 @@ class SupCon(Targeted):
         inside:   loss = mean_i -log (1 / |P(i)|) sum_{p in P(i)} P(p | i)
 
     P(i): samples with i's label, and its other views; without `labels` the other views alone. As a coupling: rows
-    Fixed, columns Free, entropic, positives and negatives together.
+    Fixed, columns Free, entropic, positives and negatives together. Positives of one anchor compete for its softmax, so
+    more views hurt at low temperatures (at 0.05 far more with six than with three; `InfoNCE` takes each view on its
+    own), and labels hurt where members of a class must be told apart.
 
     Args:
         temperature: tau > 0; a tensor or `nn.Parameter` carries gradient.

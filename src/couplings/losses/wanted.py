@@ -80,8 +80,9 @@ class Domains:
     attract unequal mass. `within` < `across` pulls domains together, `within` > `across` keeps them apart.
 
     Args:
-        within: >= 0, relative to a positive's 1.
-        across: >= 0.
+        within: >= 0, of a pair, relative to a positive's 1. Its size depends on the batch: with m other rows of its
+            domain, and none of others wanted, an anchor puts the share s on them by s (views - 1) / ((1 - s) m).
+        across: >= 0, likewise, of a pair of two domains.
 
     Source:
         Chen et al. 2024, domain generalisation.

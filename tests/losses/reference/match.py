@@ -146,7 +146,7 @@ def scaled(
 
 
 def rince(
-    w: World, temperature: Temperature = 0.5, q: float = 0.5, lam: float = 0.025, shift: float | None = None
+    w: World, temperature: Temperature = 0.2, q: float = 0.3, lam: float = 0.1, shift: float | None = None
 ) -> Tensor:
     """(1/q) [(lam S_ip)^q - k_ip^q], S_ip = k_ip + sum_neg k_ij."""
     k = (w.s / temperature).exp()
@@ -164,9 +164,9 @@ def gca_ince(w: World, target: Tensor, temperature: Temperature = 0.2, sweeps: i
 def gca_rince(
     w: World,
     target: Tensor,
-    temperature: Temperature = 0.5,
-    q: float = 0.5,
-    lam: float = 0.025,
+    temperature: Temperature = 0.2,
+    q: float = 0.3,
+    lam: float = 0.1,
     sweeps: int = 5,
     shift: float | None = None,
 ) -> Tensor:
@@ -181,13 +181,13 @@ def gca_rince(
 def gca_uot(
     w: World,
     target: Tensor,
-    temperature: Temperature = 0.5,
+    temperature: Temperature = 0.2,
     rho1: Temperature = 0.2,
     rho2: Temperature = 0.2,
     r1: float = 1.0,
     r2: float = 0.2,
-    q: float = 0.6,
-    lam: float = 0.01,
+    q: float = 0.3,
+    lam: float = 0.1,
     sweeps: int = 10,
     shift: float | None = None,
 ) -> Tensor:

@@ -23,9 +23,9 @@ def expected_loss(w: World, weights: Tensor, temperature: Temperature, tau_plus:
 
 def hcl(
     w: World,
-    temperature: Temperature = 0.5,
+    temperature: Temperature = 0.3,
     beta: float = 1.0,
-    tau_plus: float = 0.1,
+    tau_plus: float = 0.0,
     detach_weights: bool = False,
 ) -> Tensor:
     """w_ij = softmax over the negatives of beta s_ij / t."""
@@ -33,7 +33,7 @@ def hcl(
     return expected_loss(w, weights.detach() if detach_weights else weights, temperature, tau_plus)
 
 
-def debiased_infonce(w: World, temperature: Temperature = 0.5, tau_plus: float = 0.1) -> Tensor:
+def debiased_infonce(w: World, temperature: Temperature = 0.2, tau_plus: float = 0.01) -> Tensor:
     """Negatives weighed alike."""
     return expected_loss(w, w.negatives.double() / w.negatives.sum(1, keepdim=True), temperature, tau_plus)
 
