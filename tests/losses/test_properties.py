@@ -151,7 +151,7 @@ def _scaled(factor: float, loss: Function, shift: float = 0.0) -> Function:
 T = 0.4
 LIMITS: dict[str, tuple[Function, Function, float, bool]] = {
     "HCL, beta -> 0": (
-        CASES["HCL"](temperature=T, beta=1e-8),
+        CASES["HCL"](temperature=T, tau_plus=0.1, beta=1e-8),
         CASES["DebiasedInfoNCE"](temperature=T, tau_plus=0.1),
         1e-6,
         True,
