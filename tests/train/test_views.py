@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import colorsys
 import math
 import sys
 from collections.abc import Callable
@@ -144,6 +145,20 @@ def test_brightness_and_contrast_are_what_they_say() -> None:
     factor = _view(ramp, contrast=0.4).std((1, 2, 3)) / ramp.std((1, 2, 3))
     assert 1.38 < factor.max() <= 1.4 + 1e-4
     assert 0.6 - 1e-4 <= factor.min() < 0.62
+
+
+def test_hue_saturation_and_gamma_are_what_they_say() -> None:
+    colour = torch.tensor([0.6, 0.5, 0.5]).reshape(1, 3, 1, 1).expand(300, -1, 4, 4)
+    turns = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in _view(colour, hue=0.2)[:, :, 0, 0].tolist()]
+    assert 0.19 < max((turn + 0.5) % 1 - 0.5 for turn in turns) <= 0.2 + 1e-4
+    assert -0.2 - 1e-4 <= min((turn + 0.5) % 1 - 0.5 for turn in turns) < -0.19
+    stronger = _view(colour, saturation=0.4)[:, :, 0, 0]
+    factor = (stronger[:, 0] - stronger[:, 1]) / 0.1
+    assert 1.38 < factor.max() <= 1.4 + 1e-4
+    assert 0.6 - 1e-4 <= factor.min() < 0.62
+    power = (_view(colour, gamma=0.3)[:, 0, 0, 0].log() / math.log(0.6)).log()
+    assert 0.29 < power.max() <= 0.3 + 1e-4
+    assert -0.3 - 1e-4 <= power.min() < -0.29
 
 
 def test_gray_images_have_no_colour_left(photos: torch.Tensor) -> None:
