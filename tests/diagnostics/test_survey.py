@@ -127,6 +127,12 @@ def test_the_rank_of_a_positive() -> None:
     assert survey(InfoNCE(), z, batch_size=6).positive_rank.isnan().all()
 
 
+def test_a_positive_is_not_recognised_among_its_equals() -> None:
+    z = torch.eye(2, dtype=F64).repeat(4, 1)
+    rank = survey(InfoNCE(), z, z, batch_size=8, rounds=1).positive_rank
+    torch.testing.assert_close(rank, torch.full((8,), 3 / 7, dtype=F64))
+
+
 def test_random_positives_have_uniform_ranks() -> None:
     rank = survey(InfoNCE(), torch.randn(400, 8), torch.randn(400, 8), batch_size=100).positive_rank
     torch.testing.assert_close(rank.sort().values, torch.linspace(0, 1, 400, dtype=F64), atol=0.1, rtol=0)

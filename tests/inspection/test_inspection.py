@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from couplings import Alignment, InfoNCE, InvalidInput
+from couplings.diagnostics import repulsion
 from couplings.inspection import Inspection, Settings, Subject, inspect
 from couplings.inspection.files import numbers
 from couplings.inspection.gallery import _cost
+from couplings.inspection.truth import truth_of
 
 _HOW = Settings(batch_size=16, rounds=2, shown=8)
 
@@ -65,6 +67,18 @@ def test_precision_is_counted_against_labels(found: Inspection) -> None:
     chance = (labels[:, None] == labels).double().fill_diagonal_(0).sum() / (80 * 79)
     assert found.truth.chance == pytest.approx(float(chance), abs=0.05)
     assert found.truth.push_on_same > 1.5 * found.truth.chance
+
+
+def test_push_within_classes_is_a_share_of_all_push(found: Inspection) -> None:
+    subject, of_all, loss = found.subject, found.candidates, InfoNCE(0.2)
+    labels = subject.labels
+    assert labels is not None
+    subject = replace(subject, embeddings=subject.embeddings.double())
+    truth = truth_of(subject, loss, of_all.pairs, of_all.similarity, of_all.push, batch_size=80, seed=0)
+    pushed, same = repulsion(loss, subject.embeddings), labels[:, None] == labels
+    assert truth is not None
+    assert truth.push_on_same == pytest.approx(float(pushed[same].sum() / pushed.sum()), rel=1e-9)
+    assert truth.chance == pytest.approx((int(same.sum()) - 80) / (80 * 79))
 
 
 def test_pairs_with_a_row_without_label_are_not_counted(found: Inspection) -> None:

@@ -81,7 +81,7 @@ class Survey(NamedTuple):
             1 for all under a plan with a column marginal, of which only what positives carry is no push; hubs lie far
             above.
         effective_negatives: (n,), how many equal negatives would push the sample as its batch does.
-        positive_rank: (n,), share of the batch's other samples that are more similar to it than its positive, in
+        positive_rank: (n,), share of the batch's other samples that are as similar to it as its positive, or more, in
             [0, 1]: near 0 where the positive is recognised, 0.5 for a random one; NaN without positives.
         batch_size: samples in a batch, on average.
     """
@@ -262,7 +262,7 @@ def _relative(mass: Tensor) -> Tensor:
 
 
 def _positive_rank(z: Tensor, positives: Tensor | None, rows: Tensor) -> Tensor:
-    """Share of the other samples, in either view, that lie nearer to the anchor than its positive."""
+    """Share of the other samples, in either view, that lie as near to the anchor as its positive, or nearer."""
     if positives is None:
         return z.new_full((len(rows),), torch.nan)
     # Cosines of a tight cluster differ by less than single precision resolves.
