@@ -134,6 +134,21 @@ def test_tol_stops_early_and_is_met() -> None:
     assert (stopped.f - full.f).abs().max() > 0
 
 
+def test_a_tolerance_is_looked_at_every_ten_sweeps() -> None:
+    scores = _scores(temperature=0.1)
+    first = couple(scores, Fixed(), Fixed(), sweeps=100, tol=1.0)
+    for sweeps, same in ((10, True), (9, False), (11, False)):
+        assert torch.allclose(first.g, couple(scores, Fixed(), Fixed(), sweeps=sweeps).g, atol=1e-12, rtol=0) == same
+
+
+@pytest.mark.parametrize("cols", [Fixed(), KL(1.0)], ids=["Fixed", "KL"])
+def test_a_tolerance_of_relaxed_rows_is_met(cols: couplings.Marginal) -> None:
+    """Their mass is to be a_i exp(-c f_i), not a_i."""
+    scores = _scores()
+    stopped, full = (couple(scores, KL(0.5), cols, sweeps=1000, tol=tol) for tol in (1e-10, None))
+    torch.testing.assert_close(stopped.plan(), full.plan(), atol=1e-9, rtol=0)
+
+
 def test_a_tolerance_that_is_not_reached_warns_with_numbers_and_a_remedy() -> None:
     with pytest.warns(CouplingWarning, match=r"after 3 sweeps with a row-marginal error .* tol = 1e-12: allow more"):
         couple(_scores(temperature=0.05), Fixed(), Fixed(), sweeps=3, tol=1e-12)
@@ -211,6 +226,12 @@ def test_a_class_over_half_of_the_mass_is_infeasible_between_fixed_sides_only() 
     assert couple(scores, Fixed(), Free()).plan().isfinite().all()
 
 
+def test_a_class_of_little_over_half_is_infeasible_too() -> None:
+    ids = torch.arange(200).clamp_max(99)  # 101 of them are 99
+    with pytest.raises(Infeasible, match=r"id or label 99 holds 50\.5 % of the mass"):
+        couple(_scores(200, 200, mask=SameId(ids, ids)), Fixed(), Fixed())
+
+
 def test_a_class_of_exactly_half_warns_and_converges_slowly() -> None:
     ids = torch.tensor([7, 7, 1, 2])
     scores = _scores(4, 4, mask=SameId(ids, ids))
@@ -225,9 +246,10 @@ def test_two_classes_of_half_each_do_not_warn() -> None:
     assert couple(_scores(4, 4, 3.0, mask=SameId(ids, ids)), Fixed(), Fixed(), sweeps=100).error() < 1e-9
 
 
-def test_fixed_sides_of_different_mass_are_refused() -> None:
-    a, b = torch.full((4,), 0.25, dtype=F64), torch.full((5,), 0.4, dtype=F64)
-    with pytest.raises(InvalidInput, match=r"rows carry mass 1 but Fixed columns carry 2.*rescale.*KL\(rho\)"):
+@pytest.mark.parametrize("mass", [2.0, 1.001])
+def test_fixed_sides_of_different_mass_are_refused(mass: float) -> None:
+    a, b = torch.full((4,), 0.25, dtype=F64), torch.full((5,), mass / 5, dtype=F64)
+    with pytest.raises(InvalidInput, match=rf"rows carry mass 1 but Fixed columns carry {mass:g}:.*rescale.*KL\(rho\)"):
         couple(_scores(), Fixed(a), Fixed(b))
     assert couple(_scores(), Fixed(a), KL(1.0, b)).plan().isfinite().all()
 

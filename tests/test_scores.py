@@ -219,3 +219,10 @@ def test_half_precision_and_autocast_are_computed_in_single() -> None:
         cast = couple(Scores(z, temperature=0.05), Fixed(), Fixed())
         assert cast.column_mass().dtype == torch.float32
     torch.testing.assert_close(cast.plan(), plain.plan())
+
+
+def test_scores_of_opposite_directions_are_transposes_at_one_temperature_only() -> None:
+    q, k = torch.randn(2, 5, 3, dtype=F64)
+    there = Scores(q, k, temperature=0.5)
+    for temperature, same in ((there.temperature, True), (0.25, False)):
+        assert there.is_transpose_of(Scores(k, q, temperature=temperature)) == same

@@ -221,6 +221,8 @@ def test_a_key_knows_which_image_it_shows(prepared: Prepared) -> None:
     assert trainer.learner.queue is not None
     assert trainer.learner.queue.ids is not None
     assert trainer.learner.queue.ids.tolist() == seen.shown.flatten().tolist()
+    shown = _seen(trainer).shown
+    assert trainer.step(0.1).call.sides["ids"].tolist() == shown[0].tolist() != shown[1].tolist()
 
 
 def test_double_precision_reaches_the_loss(prepared: Prepared) -> None:
@@ -471,6 +473,17 @@ def test_lars_leaves_biases_and_batch_norms_to_sgd() -> None:
     assert weight.norm() < 0.05
     for moved in others:
         torch.testing.assert_close(moved, -torch.ones_like(moved))
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "lars"])
+def test_what_a_loss_learns_does_not_decay(name: str) -> None:
+    loss = InfoNCE(0.1, learnable=True)
+    before = loss.log_scale.item()
+    optimiser = build_optimiser(nn.Linear(4, 4), loss, OptimiserConfig(name=name, lr=1.0, weight_decay=0.5))
+    for weight in (weight for group in optimiser.param_groups for weight in group["params"]):
+        weight.grad = torch.zeros_like(weight)
+    optimiser.step()
+    assert loss.log_scale.item() == before
 
 
 @pytest.mark.parametrize(("nesterov", "first"), [(False, 1.0), (True, 1.5)])
