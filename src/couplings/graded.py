@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -20,12 +21,12 @@ class Graded(Spread):
     """The target whose pairs weigh as the last level that names them, else `rest`; none `nowhere`; rows of mass 1/n.
 
     A matrix while that is small. Beyond, masks that are made of ids are summed group by group in O(n d) a level,
-    others panel by panel.
+    others panel by panel. A row without a pair of positive weight has no mass.
 
     Attributes:
         levels: masks that name pairs, and their weights.
         rest: weight of all other pairs.
-        nowhere: pairs of weight zero; every row has a pair of positive weight besides.
+        nowhere: pairs of weight zero.
         like: an (empty) tensor of the dtype and device of the masses.
     """
 
@@ -50,7 +51,16 @@ class Graded(Spread):
         for mask, weight in self.levels:
             weights.masked_fill_(mask.block(rows, every).forbidden(), weight)
         weights.masked_fill_(nowhere, 0.0)
-        return weights.div_(self.shape[0] * weights.sum(1, keepdim=True))
+        return weights.mul_(self._per_weight(weights.sum(1, keepdim=True)))
+
+    def _per_weight(self, weight: Tensor) -> Tensor:
+        """What scales a row of that weight to mass 1/n; zero where there is none."""
+        return torch.where(weight > 0, 1 / (self.shape[0] * weight), 0.0)
+
+    @cached_property
+    def filled(self) -> Tensor:
+        """Rows that have mass, (n,)."""
+        return self.times(self.like.new_ones(self.shape[1])) > 0
 
     def _by_ids(self, fn: Callable[[float], float]) -> GroupMatrix | None:
         """fn of the weights as a sum over groups, if it is worth it and the masks are made of ids."""
@@ -68,7 +78,7 @@ class Graded(Spread):
         """Mass of each row over its weight, where weights are sums over groups, (n,)."""
         assert self._weights is not None
         weight = self._weights.times(self.like.new_ones(self.shape[1], dtype=torch.float64))
-        return 1 / (self.shape[0] * weight)
+        return self._per_weight(weight)
 
     def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
         """Uniform rows; column sums."""
@@ -101,6 +111,57 @@ class Graded(Spread):
             return super().entropy()
         scale, log_weights = self._scale, terms.times(self._scale.new_ones(self.shape[1]))
         return -torch.log(scale).mean() - (scale * log_weights).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class Mixed(Spread):
+    """Several targets, each with a share of every row's mass: T_ij = sum_k share_ik T^k_ij, rows of mass 1/n.
+
+    Attributes:
+        parts: targets of one shape, with rows of mass 1/n, or 0 where their share is.
+        shares: of each part, (n,); their sum is one.
+    """
+
+    parts: tuple[Graded, ...]
+    shares: tuple[Tensor, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.parts[0].shape
+
+    @property
+    def _device(self) -> torch.device:
+        return self.parts[0].like.device
+
+    def _panel(self, rows: slice) -> Tensor:
+        total = self.parts[0].like.new_zeros(len(self.shares[0][rows]), self.shape[1])
+        for part, share in self._pairs():
+            total.addcmul_(share[rows, None], part.mass(rows))
+        return total
+
+    def _pairs(self) -> Iterator[tuple[Graded, Tensor]]:
+        return zip(self.parts, self.shares, strict=True)
+
+    def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
+        """Uniform rows; column sums."""
+        return None, self._column_mass
+
+    @cached_property
+    def _column_mass(self) -> Tensor:
+        return self.transposed_times(self.shares[0].new_ones(self.shape[0], dtype=torch.float64))
+
+    def row_mass(self, like: Tensor) -> Tensor:
+        """1/n each."""
+        return like.new_full((self.shape[0],), 1 / self.shape[0])
+
+    def times(self, x: Tensor) -> Tensor:
+        """T x for x of shape (m, ...)."""
+        return reduce(add, (_per_row(share, x) * part.times(x) for part, share in self._pairs()))
+
+    def transposed_times(self, y: Tensor) -> Tensor:
+        """T^T y for y of shape (n, ...)."""
+        return reduce(add, (part.transposed_times(_per_row(share, y) * y) for part, share in self._pairs()))
 
 
 def _per_row(vector: Tensor, like: Tensor) -> Tensor:

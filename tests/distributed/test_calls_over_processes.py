@@ -133,7 +133,7 @@ def test_settings_are_the_same_words_everywhere() -> None:
     learnt = [in_words(InfoNCE, {"temperature": torch.tensor(t, requires_grad=True)}) for t in (0.1, 0.2)]
     assert learnt == ["InfoNCE(temperature=a tensor ())"] * 2
     assert in_words(GCAINCE, {"target": Domains(0.2, 0.4), "sweeps": None}) == (
-        "GCAINCE(target=Domains(within=0.2, across=0.4), sweeps=None)"
+        "GCAINCE(target=Domains(within=0.2, across=0.4, shares=False), sweeps=None)"
     )
 
 

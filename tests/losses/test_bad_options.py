@@ -178,7 +178,7 @@ def test_invalid_guides(guide: str) -> None:
         Guide(*views, **options)
 
 
-@pytest.mark.parametrize("weights", [(-1.0, 0.5), (0.5, math.nan), ("a", 0.5)])
+@pytest.mark.parametrize("weights", [(-1.0, 0.5), (0.5, math.nan), ("a", 0.5), (0.5, 0.5, True)])
 def test_domain_weights(weights: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"(within|across) must be"):
+    with pytest.raises(InvalidInput, match=r"(within|across) must be|leave a share to the positives"):
         Domains(*weights)

@@ -14,7 +14,7 @@ from torch import Tensor
 import couplings
 from helpers import F64
 
-KINDS = [(name, kind) for name in MATCHED for kind in ("labels", "domains", "given")]
+KINDS = [(name, kind) for name in MATCHED for kind in ("labels", "domains", "shares", "given")]
 KINDS += [(name, "uneven") for name in ("gca-ince", "iot", "sparse-gca")]
 
 
@@ -52,6 +52,13 @@ def _domains(call: Call) -> Posed:
     return Posed(w, ref.domains_target(w, domains, 0.3, 0.1), {"target": wanted}, {"domains": domains})
 
 
+def _shares(call: Call) -> Posed:
+    """One domain has a single sample: its share within goes to its positives."""
+    domains, w = torch.tensor([0, 1, 2, 1, 1, 1][: len(call.views[0])]), call.world()
+    wanted = couplings.Domains(within=0.3, across=0.1, shares=True)
+    return Posed(w, ref.domain_shares_target(w, domains, 0.3, 0.1), {"target": wanted}, {"domains": domains})
+
+
 def _given(call: Call) -> Posed:
     w = call.world()
     raw = _some_pairs(w)
@@ -65,7 +72,7 @@ def _uneven(call: Call) -> Posed:
     return Posed(w, raw / raw.sum(), given={"target": 3.0 * raw / raw.sum()})
 
 
-POSED = {"labels": _labels, "domains": _domains, "given": _given, "uneven": _uneven}
+POSED = {"labels": _labels, "domains": _domains, "shares": _shares, "given": _given, "uneven": _uneven}
 
 
 def _some_pairs(w: ref.World) -> Tensor:

@@ -108,9 +108,9 @@ def test_a_given_target(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BALANCED)
-@pytest.mark.parametrize("levels", [(0.3, 0.1), (0.0, 0.5), (0.2, 0.0)])
+@pytest.mark.parametrize("levels", [(0.3, 0.1), (0.0, 0.5), (0.2, 0.0), (0.3, 0.1, True)])
 @pytest.mark.parametrize("side", SIDES)
-def test_domains(name: str, levels: tuple[float, float], side: str) -> None:
+def test_domains(name: str, levels: tuple[Any, ...], side: str) -> None:
     build = lambda **o: LOSSES[name](target=Domains(*levels), **o)  # noqa: E731
     _assert_same(build, unit_views(n=N, d=D), {}, domains=DOMAINS, **SIDES[side]())
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import checks
 from ..errors import InvalidInput, did_you_mean
-from ..graded import Graded
+from ..graded import Graded, Mixed
 from ..masks import Mask
 from ..targets import Pairs, Target
 from .batch import Batch
@@ -74,18 +74,24 @@ class SameLabel:
 
 @dataclass(frozen=True)
 class Domains:
-    """Weight 1 on positives, `within` on other samples of the anchor's domain, `across` on those of other domains.
+    """Mass on other samples of the anchor's domain, and on those of other domains, beside the positives.
 
-    Rows are then scaled to mass 1/N, and a balanced plan takes the target's own column sums: domains of unequal size
-    attract unequal mass. `within` < `across` pulls domains together, `within` > `across` keeps them apart.
+        weights of a pair:  T_ij = w_ij / (N sum_j w_ij),   w = 1 on positives, `within` or `across` elsewhere
+        shares of mass:     T_ij = (1 - within - across) / (N P)  for each of the P positives,
+                                   within / (N m_i) and across / (N l_i)  for the m_i and l_i others
+
+    A balanced plan takes the target's own column sums: domains of unequal size attract unequal mass. `within` <
+    `across` pulls domains together, `within` > `across` keeps them apart.
 
     Args:
-        within: >= 0, of a pair, relative to a positive's 1. Its size depends on the batch: with m other rows of its
-            domain, and none of others wanted, an anchor puts the share s on them by s (views - 1) / ((1 - s) m).
-        across: >= 0, likewise, of a pair of two domains.
+        within: >= 0, on others of the anchor's domain.
+        across: >= 0, on those of other domains.
+        shares: whether both are shares of an anchor's mass, together less than one, which mean the same in a batch of
+            any size; the share of an empty set goes to the positives. By default they are weights of a pair, relative
+            to a positive's 1, and what they come to grows with the batch.
 
     Source:
-        Chen et al. 2024, domain generalisation.
+        Chen et al. 2024, domain generalisation; the shares are ours.
 
     Example:
         >>> import torch
@@ -94,24 +100,40 @@ class Domains:
         >>> loss = GCAINCE(temperature=0.5, target=Domains(within=0.0, across=0.5))
         >>> round(loss(z, z, domains=torch.tensor([0, 0, 1, 1])).item(), 4)
         0.3671
+        >>> loss = GCAINCE(temperature=0.5, target=Domains(within=0.0, across=0.2, shares=True))
+        >>> round(loss(z, z, domains=torch.tensor([0, 0, 1, 1])).item(), 4)
+        0.2168
     """
 
     within: float
     across: float
+    shares: bool = False
 
     def __post_init__(self) -> None:
         checks.finite_nonnegative("within", self.within)
         checks.finite_nonnegative("across", self.across)
+        checks.flag("shares", self.shares)
+        together = self.within + self.across
+        fits = not self.shares or together < 1
+        checks.require(fits, f"within and across are {together:g} of the mass: leave a share to the positives")
 
     def of(self, batch: Batch) -> Target:
         """Mass 1/N a row."""
         domains = batch.domains
         if domains is None:
             raise InvalidInput("target=Domains(...) needs domains=, domain ids of the samples (n,)")
-        shared = batch.gram.shape[0] == batch.gram.shape[1]
-        checks.require(shared, "the keys of a queue have no domain: drop keys= or use target='positives'")
-        levels = ((domains, self.within), (batch.sample, 1.0))
-        return Graded(levels, self.across, batch.all_but_kin(batch.sample), batch.gram.like)
+        square = batch.gram.shape[0] == batch.gram.shape[1]
+        checks.require(square, "the keys of a queue have no domain: drop keys= or use target='positives'")
+        nowhere, like = batch.all_but_kin(batch.sample), batch.gram.like
+
+        def graded(within: float, across: float, positive: float) -> Graded:
+            return Graded(((domains, within), (batch.sample, positive)), across, nowhere, like)
+
+        if not self.shares:
+            return graded(self.within, self.across, 1.0)
+        parts = graded(1.0, 0.0, 0.0), graded(0.0, 1.0, 0.0)
+        shares = [x * part.filled.to(like) for x, part in zip((self.within, self.across), parts, strict=True)]
+        return Mixed((graded(0.0, 0.0, 1.0), *parts), (1 - shares[0] - shares[1], *shares))
 
 
 def resolve_wanted(target: str | Wanted) -> Wanted:

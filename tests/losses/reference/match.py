@@ -84,6 +84,18 @@ def domains_target(w: World, domains: Tensor, within: float, across: float) -> T
     return wanted / wanted.sum(1, keepdim=True) / len(w.rows)
 
 
+def domain_shares_target(w: World, domains: Tensor, within: float, across: float) -> Tensor:
+    """A share of each row's 1/N on negatives of its domain, one on those of others; of an empty set on positives."""
+    of = domains.repeat(w.count)
+    alike = of[:, None] == of
+    total = torch.zeros_like(w.s.detach())
+    left = torch.ones(len(w.rows), 1, dtype=total.dtype)
+    for share, chosen in ((within, alike & w.negatives), (across, ~alike & w.negatives)):
+        some = chosen.any(1, keepdim=True).double() * share
+        total, left = total + some * chosen / chosen.sum(1, keepdim=True).clamp_min(1), left - some
+    return (total + left * w.positives.double() / w.positives.sum(1, keepdim=True)) / len(w.rows)
+
+
 def divergence(t: Tensor, log_p: Tensor) -> Tensor:
     """sum t log(t / p) where t > 0."""
     held = t > 0
