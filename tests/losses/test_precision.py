@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import Power, rules
+from couplings import AlphaCL, InfoNCE, Loss, Power, rules
 from helpers import CASES, gradients, unit_views
 
 pytestmark = [
@@ -152,6 +152,14 @@ def test_single_precision_views_under_autocast(name: str) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = loss(*views)
     assert torch.equal(value, loss(*views))
+
+
+@pytest.mark.parametrize("loss", [InfoNCE, AlphaCL])
+def test_inner_products_of_long_rows_keep_their_differences(loss: type[Loss]) -> None:
+    """Scores of 1e6 that differ by one: single precision rounds them to sixteenths; the value has its own rounding."""
+    z = [1000 * torch.eye(N, D)[:1] + 1e-3 * torch.randn(N, D) for _ in range(2)]
+    single, double = (loss(1.0, normalize=False)(*views) for views in (z, [v.double() for v in z]))
+    torch.testing.assert_close(single.double(), double, rtol=2 * torch.finfo(torch.float32).eps, atol=0)
 
 
 @every_loss

@@ -214,6 +214,15 @@ def test_measuring_the_speed_leaves_no_trace(prepared: Prepared) -> None:
     _same(_network(measured), _network(plain))
 
 
+def test_networks_draw_anew_at_each_step(prepared: Prepared) -> None:
+    """Dropout takes the random numbers of the seed that was set last."""
+    trainer, seeds = prepared(), set[int]()
+    for _ in range(3):
+        trainer.step(0.1)
+        seeds.add(torch.initial_seed())
+    assert len(seeds) == 3
+
+
 def test_a_key_knows_which_image_it_shows(prepared: Prepared) -> None:
     trainer = prepared(**{"momentum.decay": 0.9, "momentum.queue": 1000, "pairs.positives": "class"})
     seen = _seen(trainer)
