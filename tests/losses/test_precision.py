@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from couplings import AlphaCL, InfoNCE, Loss, Power, rules
+from couplings.precision import softplus
 from helpers import CASES, gradients, unit_views
 
 pytestmark = [
@@ -152,6 +153,11 @@ def test_single_precision_views_under_autocast(name: str) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = loss(*views)
     assert torch.equal(value, loss(*views))
+
+
+def test_softplus_has_every_digit_of_double_precision() -> None:
+    x = torch.linspace(15, 45, 301, dtype=torch.float64)
+    torch.testing.assert_close(softplus(x), x + torch.log1p(torch.exp(-x)), rtol=4 * torch.finfo(x.dtype).eps, atol=0)
 
 
 @pytest.mark.parametrize("loss", [InfoNCE, AlphaCL])

@@ -127,6 +127,17 @@ def test_sums_of_constants(constant: str) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+def test_a_light_column_counts_where_it_is_alone() -> None:
+    """exp(-39) of weight exp(-70) is no number of single precision, though each of the two is."""
+    q, k = (torch.eye(1, D).repeat(n, 1) for n in (N, M))
+    k[0] = -k[0]
+    mask = SameId(1 + torch.arange(N).clamp_max(1), 2 - torch.arange(M).clamp_max(1))  # row 0 has column 0 alone
+    light = torch.zeros(M).index_fill_(0, torch.tensor([0]), -70.0)
+    made = sphere.log_sums(_scores(q, k, (1 / 39, InnerProduct(), True), mask=mask), log_weights=light)
+    assert made is not None
+    torch.testing.assert_close(made[0][0, 0].item(), -109.0, rtol=8 * UNIT, atol=0)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 0.1, 0.03, 0.02, 0.01, -0.01, 0.005])
 @pytest.mark.parametrize("learnt", [False, True])
 def test_single_precision_at_low_temperatures(temperature: float, learnt: bool) -> None:

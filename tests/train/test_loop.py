@@ -79,6 +79,14 @@ def test_the_plan_comes_first_and_every_step_is_told(
     assert [record.step for record in records if record.plan_entropy is not None] == [1, 3, 6]
 
 
+def test_the_last_step_is_looked_at_whatever_its_number(
+    tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    config = with_overrides(tiny_config, {"steps": 5, "diagnose_every": 3})
+    metrics = train(config, tmp_path / "run", dataset=tiny_data).metrics()
+    assert [line["step"] for line in metrics if "plan_entropy" in line] == [1, 3, 5]
+
+
 def test_metrics_are_json_lines(tiny_config: RunConfig, tiny_data: Dataset, tmp_path: Path) -> None:
     metrics = train(tiny_config, tmp_path / "run", dataset=tiny_data).metrics()
     assert [line["step"] for line in metrics] == [1, 2, 3, 4, 6]
