@@ -135,6 +135,13 @@ def _older(folder: Path, step: str = "12", names: tuple[str, ...] = ("half", "le
     save_file(TENSORS, str(folder / "checkpoint-000000012.safetensors"), facts)
 
 
+def test_a_folder_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    _two(folder)
+    assert _found(folder) == (12, [])
+
+
 def test_an_older_checkpoint_is_read(tmp_path: Path) -> None:
     _older(tmp_path)
     assert _found(tmp_path) == (12, [])

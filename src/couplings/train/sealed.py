@@ -54,11 +54,20 @@ def _opened(path: Path, what: str, take: Callable[..., dict[str, Tensor]]) -> tu
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(path), "pt") as file:
+        with path.open("rb") as opened, safe_open(_in_utf8(path, opened.fileno()), "pt") as file:
             return take(file), _facts(file.metadata() or {})
     # A damaged head can name a type, a shape or a name that torch does not know what to do with.
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(f"{path}{what} ({error})") from None
+
+
+def _in_utf8(path: Path, descriptor: int) -> str:
+    """The path, or that of the open file, where folders have names that are no UTF-8: safetensors opens no others."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return f"/dev/fd/{descriptor}"
+    return str(path)
 
 
 def _facts(found: Mapping[str, str]) -> dict[str, str]:
