@@ -46,7 +46,7 @@ COUNT = (
     (1.5, "an integer >= 0, got 1.5"),
     (True, "an integer >= 0, got True"),
 )
-FLAG = (("no", "must be True or False, got 'no'"), (1, "must be True or False, got 1"))
+FLAG = (("no", "must be True or False.*, got 'no'"), (1, "must be True or False.*, got 1"))
 RULE = (("quadratc", "'quadratc': did you mean 'quadratic'"), (3, "must be .*, got 3"))
 COST = (
     ("sqeuclidian", "'sqeuclidian': did you mean 'sqeuclidean'"),

@@ -40,8 +40,8 @@ def test_nothing_stays_of_a_call(name: str, storage: dict[str, int]) -> None:
             views = torch.randn(2, n, 4, requires_grad=True)
             loss(*views, ids=torch.arange(n) % (n - 1)).backward()
 
-    for _ in range(2):
-        call(0)
+    for number in range(2 * 7):  # every size is seen, and its indices are shared from then on
+        call(number)
     tensors, objects = _alive()
     for number in range(CALLS):
         call(number)

@@ -51,14 +51,14 @@ KEPT = {
     "SigLIP": Kept("0.75 K n n + (P + 2) N d + (3 P + 1) N", "(P + 2) N d + (4 P + 1) N"),
     "RINCE": Kept("1.25 P N M + (2 P + 2) N d + (15 P + 2) N", "(2 P + 2) N d + (2 P + 12) P N + N"),
     "GCAINCE": Kept("1.25 N M + (P + 3) N d + 2 N T + (2 P + 7) N", "(P + 3) N d + 2 N T + (2 P + 7) N", ends=1024),
-    "GCARINCE": Kept("1.25 N M + (P + 3) N d + 2 N T + (8 P + 8) N", "(P + 3) N d + 2 N T + (8 P + 14) N", ends=1024),
+    "GCARINCE": Kept("1.25 N M + (P + 3) N d + 2 N T + (8 P + 14) N", "(P + 3) N d + 2 N T + (8 P + 14) N", ends=1024),
     "GCAUOT": Kept(
         "2.25 N M + (2 P + 4) N d + 2 N T + (8 P + 12) N", "(2 P + 4) N d + 2 N T + (8 P + 20) N", ends=1024
     ),
     "IOT": Kept("1.25 N M + (P + 3) N d + 2 N T + (2 P + 6) N", "(P + 3) N d + 2 N T + (2 P + 6) N", ends=1024),
     "SparseGCA": Kept("3.25 N M + (P + 3) N d + 2 N T + (2 P + 7) N", "(P + 3) N d + 2 N T + (2 P + 9) N", ends=1024),
     "DebiasedInfoNCE": Kept("N M + (P + 3) N d + (9 P + 4) N", "(P + 3) N d + (9 P + 5) N"),
-    "HCL": Kept("3.25 N M + (P + 3) N d + (9 P + 9) N", "(P + 3) N d + (9 P + 5) N"),
+    "HCL": Kept("3.25 N M + (P + 3) N d + (3 P + 7) N", "(P + 3) N d + (3 P + 6) N"),
     "HCLOT": _OT,
     "RelaxedHCLOT": _OT,
     "ScaledInfoNCE": _EXPONENTIAL,
@@ -77,7 +77,7 @@ KEPT = {
     "BalancedAlphaCL": Kept(_ALPHA.small, "(2 P + 4) N d + (2 P + 9) N"),
     "CACR": Kept("5.5 K n n + (6 P + 2) N d + (17 P + 5) N", "(6 P + 2) N d + (17 P + 5) N"),
     "SinkhornCACR": Kept(
-        "5.5 K n n + (6 P + 2) N d + 2 P N T + (16 P + 5) N", "(6 P + 2) N d + 2 P N T + (27 P + 7) N", ends=1024
+        "5.5 K n n + (6 P + 2) N d + 2 P N T + (20 P + 3) N", "(6 P + 2) N d + 2 P N T + (31 P + 3) N", ends=1024
     ),
     "SpectralContrastive": Kept("1.5 N M + (P + 3) N d + (2 P + 5) N", "(P + 3) N d + (2 P + 5) N"),
     "AlignmentUniformity": Kept("1.25 N n + (2 P + 4) N d + (4 P + 9) N", "(2 P + 4) N d + (4 P + 8) N"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypedDict
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from .. import checks
 from .._storage.grams import OwnKeys, SharedKeys
@@ -19,6 +20,7 @@ from ..errors import InvalidInput, did_you_mean
 from ..masks import GivenMask, Mask, SameId
 from ..precision import at_least_single, single_at_least
 from ..targets import Given, Target
+from ..transforms import transformed
 from .batch import Batch
 
 
@@ -127,7 +129,10 @@ def _alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """Indices of a batch: samples and views of the rows, and ids for the queue's columns that nobody has."""
+    """Indices of a batch: samples and views of the rows, and ids for the queue's columns that nobody has.
+
+    They depend on sizes alone, so batches of one size share them, and what is found out about their masks.
+    """
 
     n: int
     views: int
@@ -135,8 +140,12 @@ class _Frame:
 
     @staticmethod
     def of(n: int, views: int, queue: int, device: torch.device) -> _Frame:
-        """The frame of such a batch."""
-        return _Frame(n, views, -1 - torch.arange(queue, device=device))
+        """The frame of such a batch: on the CPU the one of earlier batches of that size, of which a few are kept.
+
+        Tensors of inference mode and of dispatch modes (fake ones, say) are no use to other calls.
+        """
+        shared = device.type == "cpu" and not torch.is_inference_mode_enabled() and not transformed()
+        return (_kept if shared and _get_current_dispatch_mode() is None else _made)(n, views, queue, device)
 
     @cached_property
     def sample(self) -> Tensor:
@@ -194,6 +203,13 @@ class _Frame:
 
     def _unmatched(self, ids: Tensor) -> Tensor:
         return self.nobody + ids.min().clamp_max(0)
+
+
+def _made(n: int, views: int, queue: int, device: torch.device) -> _Frame:
+    return _Frame(n, views, -1 - torch.arange(queue, device=device))
+
+
+_kept = lru_cache(maxsize=8)(_made)
 
 
 def _in_batch(z: Tensor, n: int, keys: Tensor | None, sides: Sides, reading: Reading, team: Team) -> Batch:

@@ -176,9 +176,9 @@ class SinkhornCACR(CACR):
     Cost:
         Small, one n x n matrix for each of K = views P ordered pairs of views, up to 1024 x 1024 pairs: 1 matrix
         product forward, 2 backward, and 2 T passes each way for each; kept for the gradient
-        5.5 K n n + (6 P + 2) N d + 2 P N T + (16 P + 5) N numbers (P = views - 1).
+        5.5 K n n + (6 P + 2) N d + 2 P N T + (20 P + 3) N numbers (P = views - 1).
         Large, by panels: 2 and 7 products where the kernel fits the memory budget, T + 1 and T + 6 where it does not;
-        kept (6 P + 2) N d + 2 P N T + (27 P + 7) N numbers.
+        kept (6 P + 2) N d + 2 P N T + (31 P + 3) N numbers.
 
     Source:
         This library.

@@ -183,7 +183,7 @@ class GCARINCE(_QPower, Matched):
 
     Cost:
         Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
-        kept for the gradient 1.25 N M + (P + 3) N d + 2 N T + (8 P + 8) N numbers (P = views - 1).
+        kept for the gradient 1.25 N M + (P + 3) N d + 2 N T + (8 P + 14) N numbers (P = views - 1).
         Large, by panels: 1 and 3 products where the kernel fits the memory budget, T + 1 and T + 3 where it does not;
         kept (P + 3) N d + 2 N T + (8 P + 14) N numbers.
 

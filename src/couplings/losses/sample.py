@@ -132,8 +132,8 @@ class HCL(_SampledNegatives):
 
     Cost:
         Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        3.25 N M + (P + 3) N d + (9 P + 9) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (9 P + 5) N numbers. With
+        3.25 N M + (P + 3) N d + (3 P + 7) N numbers (P = views - 1).
+        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (3 P + 6) N numbers. With
         `detach_weights` a small batch keeps N M + (P + 3) N d + (9 P + 4) N numbers.
 
     Source:
