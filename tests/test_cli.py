@@ -193,7 +193,7 @@ def test_ctrl_c_while_measuring_says_what_continues(
     def impatient(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("couplings.train.pictures.draw_run", impatient)
+    monkeypatch.setattr("couplings.cli.commands.draw_run", impatient)
     assert cli.main(["train", "--output", "my run", *TINY]) == 130
     said = capsys.readouterr().err
     assert "the weights are saved" in said

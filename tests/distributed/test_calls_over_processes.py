@@ -120,7 +120,7 @@ def test_losses_made_otherwise_are_refused(pool: Pool) -> None:
     for temperature, kind, guide, caller in pool.run(calls.different_callers, 1, patience=120):
         assert "the loss is InfoNCE(temperature=0.1, learnable=False" in temperature
         assert "but InfoNCE(temperature=0.2, learnable=False" in temperature
-        assert "the loss is HCL(temperature=0.5, beta=1.0" in kind
+        assert "the loss is HCL(temperature=0.3, beta=1.0" in kind
         assert "the guide is Guide(margin=0.1, repeat=1) on process 1 but Guide(margin=0.2, repeat=1) on" in guide
         assert "the guide is nothing on process 1 but Guide(margin=0.0, repeat=1) on process 0" in caller
 

@@ -203,7 +203,7 @@ def test_grey_images_are_taken_for_colour_and_not_the_reverse(trained: tuple[Run
     with Image.open(grey / "cat" / "0.png") as image:
         (tmp_path / "colour").mkdir()
         image.convert("RGB").save(tmp_path / "colour" / "0.png")
-    with pytest.raises(DataError, match=r"trained on grey images, and these are coloured"):
+    with pytest.raises(DataError, match=r"trained on grey images, and these have colours"):
         folder_subject(tmp_path / "colour", trained[0].folder)
     np.savez(tmp_path / "rgb.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8))
     config = with_overrides(preset("npz"), {**_SMALL, "data.folder": tmp_path / "rgb.npz"})

@@ -160,7 +160,8 @@ def test_nothing_is_written_where_a_table_fails(tmp_path: Path, monkeypatch: pyt
     ("words", "message"),
     [
         (["--loss", ""], "unknown loss ''"),
-        (["--seed", str(2**70)], f"--seed: {2**70} came; take 0 to 4294967295"),
+        (["--seed", str(2**70)], f"--seed: '{2**70}' is larger than {2**63 - 1}"),
+        (["--seed", str(2**32)], f"--seed: {2**32} came; take 0 to 4294967295"),
         (["--seed", "-1"], "--seed: -1 came; take 0 to 4294967295"),
     ],
 )

@@ -83,9 +83,7 @@ def _labelled(data: Dataset) -> Dataset:
     if data.train_labels is None or not (data.train_labels >= 0).any():
         raise DataError(f"{data.name}: the supervised ceiling needs labels of training images")
     known = data.train_labels >= 0
-    if known.all():
-        return data
-    return replace(data, train_images=data.train_images[known], train_labels=data.train_labels[known])
+    return data if known.all() else data.keeping(known.nonzero().flatten())
 
 
 def _headed(config: RunConfig, classes: int) -> RunConfig:

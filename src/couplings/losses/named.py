@@ -133,9 +133,10 @@ def argument(parameter: inspect.Parameter, value: Any) -> Any:
     for word in given:
         if word not in takes:
             raise InvalidInput(f"{key}.{word}: '{name}' has no such parameter; {did_you_mean(str(word), takes)}")
-    for word, part in takes.items():
-        if part.default is part.empty and word not in given:
-            raise InvalidInput(f"{key}.{word}: missing; '{name}' needs {' and '.join(takes)}")
+    needed = [word for word, part in takes.items() if part.default is part.empty]
+    for word in needed:
+        if word not in given:
+            raise InvalidInput(f"{key}.{word}: missing; '{name}' needs {' and '.join(needed)}")
     try:
         return known[name](**given)
     except InvalidInput as error:

@@ -95,7 +95,7 @@ class DebiasedInfoNCE(_SampledNegatives):
     """
 
     def __init__(
-        self, temperature: float | Tensor = 0.5, tau_plus: float = 0.1, **options: Unpack[TemperedOptions]
+        self, temperature: float | Tensor = 0.2, tau_plus: float = 0.01, **options: Unpack[TemperedOptions]
     ) -> None:
         super().__init__(temperature, tau_plus, True, **options)
 

@@ -240,7 +240,7 @@ def _backbone(name: str, shape: ImageShape, params: dict[str, Any]) -> nn.Module
         raise
     # Timm hands parameters on to many places, and each raises what it likes.
     except Exception as error:
-        if isinstance(error, MemoryError) or not (name.startswith(TIMM) or isinstance(error, _REFUSALS)):
+        if isinstance(error, MemoryError | ImportError) or not (name.startswith(TIMM) or isinstance(error, _REFUSALS)):
             raise
         raise _unfit(name, params, error) from None
 
