@@ -135,9 +135,12 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TOLERANCE = 5 * 4e-3 / 1e-8 * (45 * 5) * 2.0**-53
-"""AdamW divides a gradient by its size plus 1e-8: in five steps of rate 4e-3 what was rounded, a sum over five tokens
-of 45 images at most, moves a weight that much farther. A run moves them by 1e-2."""
+TOLERANCE = 1e-4
+"""A hundredth of what a run moves weights by. Views are made in single precision, whose roundings (6e-8) differ with the
+size of a share on some processors; AdamW divides a gradient by its size, so that one whose terms cancel to a thousandth
+carries a relative error of 1e-4 or so into each of five steps of rate 4e-3. What a loss or a share gets wrong is of the
+size of the step itself.
+"""
 
 
 def _equal(one: Run, two: Run) -> None:
@@ -151,7 +154,7 @@ def test_two_processes_end_where_one_does(name: str, by_two: Path, tmp_path: Pat
     one, two = train(_config(name), tmp_path / "one"), Run.load(by_two / name)
     _equal(one, two)
     losses = [[line["loss"] for line in run.metrics()] for run in (one, two)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # single precision of the views
     spread = [[line[key] for line in run.metrics()[:1] for key in ("alignment", "uniformity")] for run in (one, two)]
     assert spread[1] == pytest.approx(spread[0], rel=1e-6)
     assert sorted(path.name for path in two.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
