@@ -136,10 +136,10 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TOLERANCE = 1e-4
-"""A hundredth of what a run moves weights by. Views are made in single precision, whose roundings (6e-8) differ with the
-size of a share on some processors; AdamW divides a gradient by its size, so that one whose terms cancel to a thousandth
-carries a relative error of 1e-4 or so into each of five steps of rate 4e-3. What a loss or a share gets wrong is of the
-size of the step itself.
+"""A hundredth of what a run moves weights by. Views are made in single precision, whose roundings (6e-8) differ with
+the size of a share on some processors; AdamW divides a gradient by its size, so that one whose terms cancel to a
+thousandth carries a relative error of 1e-4 or so into each of five steps of rate 4e-3. What a loss or a share gets
+wrong is of the size of the step itself.
 """
 
 
