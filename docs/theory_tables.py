@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from couplings.pages import replaced
-from couplings.theory.catalogue import FAMILIES, Family
+from couplings.report.pages import replaced
+from couplings_theory.catalogue import FAMILIES, Family
 
 HERE = Path(__file__).parent
 

@@ -17,7 +17,7 @@ import pytest
 
 from couplings import CouplingWarning, cli
 from couplings.compare import Comparison
-from couplings.display import bar, duration, short_warnings
+from couplings.system.display import bar, duration, short_warnings
 
 TINY = (
     *("--steps", "4", "--batch-size", "32", "--limit", "200"),
@@ -274,7 +274,7 @@ def test_duration(seconds: float, text: str) -> None:
         *(
             "couplings.cli",
             "couplings.cli.settings",
-            "couplings.display",
+            "couplings.system.display",
             "couplings.compare.demo",
             "couplings.report.comparison",
         ),

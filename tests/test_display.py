@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from couplings import display
+from couplings.system import display
 
 _NAMES = ("latent-classes/a-name-longer-than-the-screen", "latent-classes/a-name-longer-than-the-scrawl")
 

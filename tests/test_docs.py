@@ -13,16 +13,28 @@ from pathlib import Path
 import pytest
 
 import couplings
-import couplings._storage
+import couplings.batches
+import couplings.engine
 import couplings.losses
+import couplings.pieces
+import couplings.plans
 from couplings import diagnostics
 
 EXTRAS = tuple(
-    f"couplings.{name}" for name in ("train", "report", "theory", "cli", "compare", "inspection", "html", "benchmarks")
+    f"couplings.{name}" for name in ("train", "report", "cli", "compare", "inspection", "system", "benchmarks")
 )
 MODULES = sorted(
     name
-    for package in (couplings, couplings.diagnostics, couplings.losses, couplings._storage)
+    for package in (
+        couplings,
+        couplings.basics,
+        couplings.batches,
+        couplings.diagnostics,
+        couplings.engine,
+        couplings.losses,
+        couplings.pieces,
+        couplings.plans,
+    )
     for _, name, _ in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
     if not name.startswith(EXTRAS)
 )
@@ -53,7 +65,7 @@ def test_no_example_prints_the_last_digits() -> None:
 
 
 def test_the_modules_are_found() -> None:
-    assert {"couplings.solve", "couplings.losses.match", "couplings._storage.dense"} <= set(MODULES)
+    assert {"couplings.plans.solve", "couplings.losses.match", "couplings.engine.dense"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])

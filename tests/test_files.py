@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from couplings.errors import UserError
-from couplings.files import folder_for, half_written, refuse_foreign, remove_leftovers, replacing, write_bytes
+from couplings.basics.errors import UserError
+from couplings.system.files import folder_for, half_written, refuse_foreign, remove_leftovers, replacing, write_bytes
 
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from couplings.files import replacing
+from couplings.system.files import replacing
 with replacing(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()

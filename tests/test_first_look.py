@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from couplings import CLIP, Coupling, Fixed, Scores, couple
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from helpers import F64, unit_views
 
 STORAGES = {

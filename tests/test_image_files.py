@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from couplings import CouplingWarning
-from couplings.image_files import UnreadableImage, as_seen, read_image
+from couplings.system.image_files import UnreadableImage, as_seen, read_image
 
 _RAMP = np.linspace(0, 1, 256)[None].repeat(4, 0)
 

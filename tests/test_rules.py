@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from couplings import CouplingWarning, Entropic, Power, Quadratic, Rule, Scores, couple, rules
+from couplings import CouplingWarning, Entropic, Power, Quadratic, Rule, Scores, couple
+from couplings.pieces import rules
 from helpers import F64, central_differences
 
 RULES = [Entropic(), Quadratic(), Power(1.3), Power(2.0), Power(4.0)]

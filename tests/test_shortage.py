@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from couplings import CouplingWarning, Fixed, NotConverged, Quadratic, Rule, Scores, couple
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from couplings.losses import LOSSES
-from couplings.rules import Entropic, Power
+from couplings.pieces.rules import Entropic, Power
 
 N = 16
 TEXT = r"s 0, 1, 2, 3, 4, 5 hold (18.8|37.5) % of the mass, but the mask leaves them 2 (column|row)s with (6.25|12.5) %"

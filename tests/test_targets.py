@@ -25,10 +25,10 @@ from couplings import (
     SquaredEuclidean,
     couple,
 )
-from couplings._storage.choice import limited
-from couplings.graded import Graded
-from couplings.masks import GivenMask
-from couplings.targets import Part
+from couplings.basics.sizes import limited
+from couplings.pieces.masks import GivenMask
+from couplings.plans.graded import Graded
+from couplings.plans.targets import Part
 from helpers import F64
 from largest import largest_tensor
 

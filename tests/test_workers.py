@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from couplings import __version__
-from couplings.workers import Tick, WorkerStopped, open_workers
+from couplings.system.workers import Tick, WorkerStopped, open_workers
 
 
 def job(value: int, tick: Tick) -> tuple[int, str | None]:
@@ -55,7 +55,7 @@ _UNGUARDED = """
 import sys
 sys.path.insert(0, {folder!r})
 from couplings.cli import main
-from couplings.workers import open_workers
+from couplings.system.workers import open_workers
 from test_workers import job
 main(["--version"])
 if {guard}:
@@ -84,7 +84,7 @@ def test_a_script_that_starts_workers_as_it_is_imported_is_told_so(tmp_path: Pat
 _ORPHANS = """
 import os, signal, sys
 sys.path.insert(0, {folder!r})
-from couplings.workers import open_workers
+from couplings.system.workers import open_workers
 from test_workers import job
 if __name__ == "__main__":
     with open_workers(1, 1) as workers:
@@ -100,14 +100,14 @@ import sys, time
 if __name__ != "__main__":
     time.sleep(1000)
 sys.path.insert(0, {folder!r})
-import couplings.workers
+import couplings.system.workers
 from test_workers import job
-couplings.workers.START_SECONDS = 1.0
+couplings.system.workers.START_SECONDS = 1.0
 if __name__ == "__main__":
     try:
-        with couplings.workers.open_workers(1, 1) as workers:
+        with couplings.system.workers.open_workers(1, 1) as workers:
             workers.run(job, [1])
-    except couplings.workers.WorkerStopped as error:
+    except couplings.system.workers.WorkerStopped as error:
         print(error)
 """
 

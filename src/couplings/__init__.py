@@ -6,10 +6,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from .basics.moved import keep_old_names
+
 if TYPE_CHECKING:
     from ._public import *  # noqa: F403
 
 __version__ = "0.1.0"
+keep_old_names()
 
 
 def __getattr__(name: str) -> Any:

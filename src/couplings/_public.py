@@ -1,10 +1,10 @@
 """Everything that `import couplings` offers, in one place; `couplings/__init__.py` loads it on first use."""
 
-from ._storage.choice import set_memory_budget
-from .checks import set_checks
-from .costs import RBF, Cosine, Cost, DistancePower, ExpSquaredEuclidean, InnerProduct, LogDistance, SquaredEuclidean
-from .coupling import Coupling
-from .errors import CouplingWarning, Infeasible, InvalidInput, NotConverged
+from .basics.checks import set_checks
+from .basics.errors import CouplingWarning, Infeasible, InvalidInput, NotConverged
+from .basics.sizes import set_memory_budget
+from .batches.queue import KeyQueue
+from .batches.two_pass import TwoPass
 from .losses import (
     CACR,
     CLIP,
@@ -44,14 +44,23 @@ from .losses import (
     Triplet,
     TripletContrastive,
 )
-from .marginals import KL, Fixed, Free, Marginal
-from .masks import GivenMask, Mask, SameId
-from .queue import KeyQueue
-from .rules import Entropic, Power, Quadratic, Rule
-from .scores import Scores
-from .solve import couple
-from .targets import Given, Pairs, Target
-from .two_pass import TwoPass
+from .pieces.costs import (
+    RBF,
+    Cosine,
+    Cost,
+    DistancePower,
+    ExpSquaredEuclidean,
+    InnerProduct,
+    LogDistance,
+    SquaredEuclidean,
+)
+from .pieces.marginals import KL, Fixed, Free, Marginal
+from .pieces.masks import GivenMask, Mask, SameId
+from .pieces.rules import Entropic, Power, Quadratic, Rule
+from .plans.coupling import Coupling
+from .plans.scores import Scores
+from .plans.solve import couple
+from .plans.targets import Given, Pairs, Target
 
 __all__ = [
     "CACR",

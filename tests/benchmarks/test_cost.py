@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from couplings.benchmarks import cost as module
 from couplings.benchmarks import growth
 from couplings.benchmarks.cost import FLOAT, Hardware, cost, seconds

@@ -9,6 +9,7 @@ import contenders
 import pytest
 import torch
 
+from couplings.basics.errors import InvalidInput
 from couplings.benchmarks.growth import Curve, curves, exponent
 from couplings.benchmarks.machine import Machine, described
 from couplings.benchmarks.measure import Plan, measured
@@ -18,7 +19,6 @@ from couplings.benchmarks.run import opened, write
 from couplings.benchmarks.tables import brief, grid, markdown, sentence
 from couplings.benchmarks.timing import Pace
 from couplings.benchmarks.work import Contender, Goal, Quantity, Size
-from couplings.errors import InvalidInput
 
 SHORT = Pace(seconds=0.01, repeats=3)
 MACHINE = Machine("cpu", "a processor", 2, "default", 10**9, {"torch": "1"}, {"a x b": 100.0}, "2030-01-01")

@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from couplings.basics.errors import InvalidInput
 from couplings.benchmarks import sinkhorn
 from couplings.benchmarks.inputs import labels, rows_in_two, views
 from couplings.benchmarks.ours import ours
 from couplings.benchmarks.sinkhorn import ACCURACY, Solver, fewest, marginal_error
 from couplings.benchmarks.suites import SUITES, chosen
 from couplings.benchmarks.work import Contender, NotComparable, Role, Size, Work
-from couplings.errors import InvalidInput
 
 CPU = torch.device("cpu")
 TINY = 40

@@ -18,8 +18,8 @@ from made import TINY, loss, tiny
 
 from couplings import cli
 from couplings.compare import Comparison, Outcome, Trial, Variant, Varied, Watcher, compare
+from couplings.system.workers import Tick
 from couplings.train import ConfigError, Run, preset, with_overrides
-from couplings.workers import Tick
 
 ROWS = (loss("infonce"), loss("hcl"))
 

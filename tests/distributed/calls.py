@@ -13,8 +13,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from couplings import CLIP, GCAINCE, GCAUOT, HCL, Guide, InfoNCE, KeyQueue, Loss, SigLIP, TwoPass, set_checks
-from couplings._storage.choice import limited
-from couplings.distributed import gathered
+from couplings.basics.sizes import limited
+from couplings.batches.distributed import gathered
 from helpers import F64
 
 Sides = dict[str, Any]

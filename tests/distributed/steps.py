@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from couplings import CouplingWarning, Domains, Loss
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from helpers import CASES, F64, Case
 
 WIDE, D = 6, 5

@@ -14,10 +14,10 @@ from steps import D, own
 from torch import Tensor
 
 from couplings import CACR, CouplingWarning, Fixed, InfoNCE, Loss, PairLoss, couple
-from couplings._storage.choice import limited
-from couplings._storage.pair_sums import _Pass
-from couplings._storage.team import Team
-from couplings.coupling import Coupling
+from couplings.basics.sizes import limited
+from couplings.engine.pair_sums import _Pass
+from couplings.engine.team import Team
+from couplings.plans.coupling import Coupling
 from helpers import CASES, F64
 from largest import largest_tensor
 

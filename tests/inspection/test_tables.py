@@ -14,11 +14,11 @@ import torch
 from pyarrow import parquet
 
 from couplings import InfoNCE, cli
+from couplings.basics.words import visible
 from couplings.diagnostics import Duplicates
 from couplings.inspection import Inspection, Settings, Subject, inspect
 from couplings.inspection.files import tables
 from couplings.train.pair_file import read_pairs
-from couplings.words import visible
 
 _N = 40
 _WORDS = ("a\rb", "\x1b[31mred\x00", "=1+1", "half \ud800", '"q",\n')

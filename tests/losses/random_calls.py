@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from couplings import InvalidInput
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from helpers import CASES, F64
 
 KINDS: dict[str, Callable[[Tensor, Callable[[], Tensor]], Tensor]] = {

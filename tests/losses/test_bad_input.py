@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from couplings import CouplingWarning, Domains, Given, InvalidInput, Pairs, Scores
-from couplings.targets import Target
+from couplings.plans.targets import Target
 from helpers import CASES
 
 N, D = 8, 16

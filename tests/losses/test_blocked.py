@@ -13,10 +13,10 @@ from test_bad_input import CALLS, NaNCost
 from torch import Tensor
 
 from couplings import CACR, RBF, CouplingWarning, Guide, InvalidInput, PairLoss
-from couplings._storage.choice import limited
-from couplings.costs import DistancePower, ExpSquaredEuclidean, LogDistance
-from couplings.coupling import Coupling
+from couplings.basics.sizes import limited
 from couplings.losses.base import Loss
+from couplings.pieces.costs import DistancePower, ExpSquaredEuclidean, LogDistance
+from couplings.plans.coupling import Coupling
 from helpers import CASES, F64, Case, gradients, unit_views
 
 N, D = 11, 5

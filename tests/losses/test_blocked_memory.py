@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from couplings import Guide, Loss
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from helpers import CASES
 from largest import largest_tensor
 

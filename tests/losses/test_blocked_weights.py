@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from helpers import CASES, unit_views
 
 EVERYTHING = {"tiled": 0, "dense": 0, "tile": 8, "panel": 200, "budget": 0}

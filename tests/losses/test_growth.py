@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from helpers import CASES
 
 CALLS = int(os.environ.get("COUPLINGS_CALLS", "40"))

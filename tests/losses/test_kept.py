@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from couplings import HCL, Loss, PairLoss, SupCon
-from couplings._storage.choice import limited, limits
+from couplings.basics.sizes import limited, limits
 from helpers import CASES
 from kept import kept_bytes
 

@@ -136,7 +136,7 @@ def test_every_object_that_a_constructor_takes_has_a_name() -> None:
     named = {made for kind in ("Cost", "Rule", "Marginal") for made in NAMED[kind].values()}
     public = __import__("couplings")
     kinds = [getattr(public, name) for name in public.__all__]
-    ours = ("couplings.costs", "couplings.rules", "couplings.marginals")
+    ours = ("couplings.pieces.costs", "couplings.pieces.rules", "couplings.pieces.marginals")
     wanted = {
         kind for kind in kinds if inspect.isclass(kind) and kind.__module__ in ours and not inspect.isabstract(kind)
     }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from couplings import CACR, GCAINCE, Guide, InfoNCE, Loss
-from couplings._storage.grams import GivenDots
+from couplings.engine.grams import GivenDots
 from couplings.losses.batch import as_matrix
 from helpers import CASES, F64, central_differences, gradients, unit_views, with_shift
 

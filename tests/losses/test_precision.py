@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import AlphaCL, InfoNCE, Loss, Power, rules
-from couplings.precision import softplus
+from couplings import AlphaCL, InfoNCE, Loss, Power
+from couplings.basics.precision import softplus
+from couplings.pieces import rules
 from helpers import CASES, gradients, unit_views
 
 pytestmark = [

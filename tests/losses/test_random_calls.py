@@ -9,7 +9,7 @@ import torch
 from random_calls import Call, drawn, faults
 
 from couplings import InvalidInput, SpectralContrastive, set_checks
-from couplings.checks import LONG_ROWS, LONGEST_ROWS
+from couplings.basics.checks import LONG_ROWS, LONGEST_ROWS
 
 
 def _assert_sound(seeds: range) -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from couplings import KL, Coupling, Fixed, Free, GivenMask, InfoNCE, Quadratic, SameId, Scores, TwoPass, couple
-from couplings._storage.choice import limited
-from couplings.costs import SquaredEuclidean
-from couplings.errors import Overwritten
+from couplings.basics.errors import Overwritten
+from couplings.basics.sizes import limited
 from couplings.losses.wanted import Domains
+from couplings.pieces.costs import SquaredEuclidean
 from helpers import CASES, F64, Case, unit_views
 
 N, D = 6, 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from helpers import CASES, differentiated, unit_views
 
 STORAGES = {

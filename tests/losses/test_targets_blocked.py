@@ -9,19 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import (
-    GCAINCE,
-    GCARINCE,
-    GCAUOT,
-    IOT,
-    Domains,
-    Guide,
-    Loss,
-    SparseGCA,
-    SupCon,
-)
-from couplings._storage.choice import limited
-from couplings._storage.id_sums import GroupMatrix
+from couplings import GCAINCE, GCARINCE, GCAUOT, IOT, Domains, Guide, Loss, SparseGCA, SupCon
+from couplings.basics.sizes import limited
+from couplings.pieces.groups import GroupMatrix
 from helpers import F64, gradients, unit_views
 from largest import largest_tensor
 

@@ -9,7 +9,7 @@ import torch
 import torch._dynamo as dynamo
 
 from couplings import Scores
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from helpers import CASES, unit_views
 
 every_loss = pytest.mark.parametrize("name", CASES)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from couplings._storage.functions import ConstantMoment, Elementwise, Exponentials, Moment, Pointwise
-from couplings._storage.pair_sums import PairFunctions
+from couplings.engine.functions import ConstantMoment, Elementwise, Exponentials, Moment, Pointwise
+from couplings.engine.pair_sums import PairFunctions
 from helpers import F64
 
 Plain = Callable[..., Sequence[Tensor]]

@@ -30,12 +30,12 @@ from couplings import (
     SquaredEuclidean,
     couple,
 )
-from couplings._storage.backing import backing_of
-from couplings._storage.choice import limited
-from couplings._storage.panels import Kept, Remade
-from couplings._storage.sums import KernelSums, LogSums
-from couplings.costs import Cosine, DistancePower, InnerProduct, LogDistance
-from couplings.masks import GivenMask
+from couplings.basics.sizes import limited
+from couplings.engine.backing import backing_of
+from couplings.engine.panels import Kept, Remade
+from couplings.engine.sums import KernelSums, LogSums
+from couplings.pieces.costs import Cosine, DistancePower, InnerProduct, LogDistance
+from couplings.pieces.masks import GivenMask
 from helpers import F64
 
 N, M, D = 13, 11, 5

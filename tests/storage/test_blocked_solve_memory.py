@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from couplings import GCAINCE, KL, Entropic, Fixed, Free, Marginal, Quadratic, Rule, Scores, SquaredEuclidean, couple
-from couplings._storage.choice import limited
-from couplings._storage.exponentials import LOWEST, exp_, log_sum_exp
+from couplings.basics.sizes import limited
+from couplings.engine.exponentials import LOWEST, exp_, log_sum_exp
 from largest import largest_tensor
 
 N, D, PANEL = 256, 4, 1 << 12

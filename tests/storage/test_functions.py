@@ -9,8 +9,8 @@ import torch
 from pair_functions import KNOWN, WIDE, Known
 from torch import Tensor
 
-from couplings._storage.functions import Elementwise, Exponentials, Moment
-from couplings._storage.pair_sums import Scratch
+from couplings.engine.functions import Elementwise, Exponentials, Moment
+from couplings.engine.pair_sums import Scratch
 from helpers import F64
 
 SIDE = 6

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import GivenMask, Guide, Mask, SameId, masks
-from couplings._storage.choice import limited
-from couplings._storage.forbidden import Compared, Listed, Nothing, forbidden, known_symmetric
-from couplings._storage.tiling import Tiling
-from couplings.feasibility import Weightless
+from couplings import GivenMask, Guide, Mask, SameId
+from couplings.basics.sizes import limited
+from couplings.engine.forbidden import Compared, Listed, Nothing, forbidden, known_symmetric
+from couplings.engine.tiling import Tiling
+from couplings.pieces import masks
+from couplings.plans.feasibility import Weightless
 from helpers import unit_views
 
 N, M = 12, 15

@@ -11,9 +11,9 @@ from pair_functions import KNOWN, WIDE, Known
 from torch import Tensor
 
 from couplings import GivenMask, Mask, SameId
-from couplings._storage.forbidden import Compared, Forbidden, Listed, Nothing, forbidden
-from couplings._storage.pair_sums import Layout, PairFunctions, pair_sums
-from couplings._storage.tiling import Tiling
+from couplings.engine.forbidden import Compared, Forbidden, Listed, Nothing, forbidden
+from couplings.engine.pair_sums import Layout, PairFunctions, pair_sums
+from couplings.engine.tiling import Tiling
 from helpers import F64
 
 N, M, D = 11, 8, 3

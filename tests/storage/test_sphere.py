@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings import RBF, Cost, Scores, SquaredEuclidean, couple, softmax
-from couplings._storage import sphere
-from couplings._storage.choice import limited
-from couplings._storage.grams import SharedKeys
-from couplings.costs import DistancePower, InnerProduct, LogDistance
+from couplings import RBF, Cost, Scores, SquaredEuclidean, couple
+from couplings.basics.sizes import limited
+from couplings.engine import sphere
+from couplings.engine.grams import SharedKeys
 from couplings.losses import AlphaCLDirect, InfoNCE
-from couplings.masks import SameId
+from couplings.pieces.costs import DistancePower, InnerProduct, LogDistance
+from couplings.pieces.masks import SameId
+from couplings.plans import softmax
 from helpers import F64, unit_views
 
 N, M, D = 23, 17, 6

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings._storage.dense import COLS, ROWS, Dense, spread
-from couplings._storage.grams import GivenDots, Gram, OwnKeys, SharedKeys
+from couplings.engine.dense import COLS, ROWS, Dense, spread
+from couplings.engine.grams import GivenDots, Gram, OwnKeys, SharedKeys
 from helpers import F64
 
 

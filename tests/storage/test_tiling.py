@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from couplings._storage.choice import slices
-from couplings._storage.tiling import Tiling
+from couplings.basics.sizes import slices
+from couplings.engine.tiling import Tiling
 
 sizes = st.integers(1, 23)
 sides = st.integers(1, 9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from couplings.theory.claim import Claim, Finding
+from couplings_theory.claim import Claim, Finding
 
 
 def failed(finding: Finding) -> list[str]:

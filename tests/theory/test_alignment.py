@@ -16,8 +16,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from couplings import GCAINCE, RINCE, Domains, InvalidInput, NotConverged
-from couplings.theory import alignment
-from couplings.theory.alignment import (
+from couplings_theory import alignment
+from couplings_theory.alignment import (
     Reference,
     aligned_simplex,
     balanced,
@@ -59,7 +59,7 @@ def _matrices(seed: int, n: int, m: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("name", ["projections", "gradients", "limits", "embeddings"])
 def test_examples(name: str) -> None:
-    module = importlib.import_module(f"couplings.theory.alignment.{name}")
+    module = importlib.import_module(f"couplings_theory.alignment.{name}")
     assert doctest.testmod(module).failed == 0
 
 

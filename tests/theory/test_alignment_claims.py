@@ -12,10 +12,10 @@ from couplings import GCAINCE, Fixed, Loss, Scores, couple
 from couplings.losses.base import Couplings
 from couplings.losses.batch import Batch
 from couplings.report.style import drawn
-from couplings.theory.alignment import Reference, half_steps, released_rince, rince, row_projection, unbalanced
-from couplings.theory.claim import Claim, Finding
-from couplings.theory.claims.alignment import CLAIMS
-from couplings.theory.claims.alignment.settings import POSITIVES, TEMPERATURE
+from couplings_theory.alignment import Reference, half_steps, released_rince, rince, row_projection, unbalanced
+from couplings_theory.claim import Claim, Finding
+from couplings_theory.claims.alignment import CLAIMS
+from couplings_theory.claims.alignment.settings import POSITIVES, TEMPERATURE
 from helpers import F64
 
 EXAMINE: dict[str, Callable[..., Finding]] = {claim.name.split("/")[1]: claim.examine for claim in CLAIMS}

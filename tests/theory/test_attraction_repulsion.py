@@ -14,9 +14,9 @@ from torch import Tensor
 
 from closeness import near, near_relatively
 from couplings import CACR
-from couplings.errors import InvalidInput
-from couplings.theory import attraction_repulsion as model
-from couplings.theory.attraction_repulsion import Images
+from couplings.basics.errors import InvalidInput
+from couplings_theory import attraction_repulsion as model
+from couplings_theory.attraction_repulsion import Images
 from helpers import F64, central_differences, gradients, unit_views
 
 HARDNESSES = (0.0, 1.0, 5.0)

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from couplings import CACR, Coupling, Scores, couple
-from couplings.costs import SquaredEuclidean
 from couplings.losses.base import Couplings
 from couplings.losses.batch import Batch
-from couplings.theory import attraction_repulsion as model
-from couplings.theory.claim import Finding
-from couplings.theory.claims.attraction_repulsion import CLAIMS
+from couplings.pieces.costs import SquaredEuclidean
+from couplings_theory import attraction_repulsion as model
+from couplings_theory.claim import Finding
+from couplings_theory.claims.attraction_repulsion import CLAIMS
 
 EXAMINE: dict[str, Callable[..., Finding]] = {claim.name.split("/")[1]: claim.examine for claim in CLAIMS}
 FEW = {"information": {"seeds": (0, 5)}, "entropies": {"seeds": (1,)}}

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from couplings.basics.errors import InvalidInput
 from couplings.cli import main
-from couplings.errors import InvalidInput
-from couplings.theory.catalogue import FAMILIES, claim_named, family_named, selected
-from couplings.theory.claim import Check, Claim, Finding, Paper, Picture, Relation, Standing, at_least, at_most, equal
-from couplings.theory.examination import Outcome, _Result, _work, examine, examine_one
-from couplings.theory.page import PAGE, summary, write
+from couplings_theory.catalogue import FAMILIES, claim_named, family_named, selected
+from couplings_theory.claim import Check, Claim, Finding, Paper, Picture, Relation, Standing, at_least, at_most, equal
+from couplings_theory.examination import Outcome, _Result, _work, examine, examine_one
+from couplings_theory.page import PAGE, summary, write
 
 CHEAP = ("hard-negatives/kappa", "attraction-repulsion/weights")
 
@@ -116,7 +116,7 @@ def test_a_library_that_is_missing_in_a_process(monkeypatch: pytest.MonkeyPatch)
         raise ModuleNotFoundError("no module named ot", name="ot")
 
     claim = Claim("minmax/fake", "A fake", "It solves.", Paper.GCA, Standing.DERIVED, needs)
-    monkeypatch.setattr("couplings.theory.examination.claim_named", lambda name: claim)
+    monkeypatch.setattr("couplings_theory.examination.claim_named", lambda name: claim)
     assert _work(claim.name, lambda steps: None).missing == "ot"
 
 

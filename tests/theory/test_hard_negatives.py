@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from couplings.costs import ExpSquaredEuclidean
-from couplings.errors import InvalidInput, NotConverged
-from couplings.rules import Quadratic
-from couplings.theory import hard_negatives
-from couplings.theory.hard_negatives import (
+from couplings.basics.errors import InvalidInput, NotConverged
+from couplings.pieces.costs import ExpSquaredEuclidean
+from couplings.pieces.rules import Quadratic
+from couplings_theory import hard_negatives
+from couplings_theory.hard_negatives import (
     best_assignment,
     clustered_views,
     hardness,

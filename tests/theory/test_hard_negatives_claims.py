@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from couplings.costs import ExpSquaredEuclidean, SquaredEuclidean
-from couplings.coupling import Coupling
-from couplings.theory.claim import Finding
-from couplings.theory.claims.hard_negatives import CLAIMS
-from couplings.theory.hard_negatives import tilted, transported, uniform
+from couplings.pieces.costs import ExpSquaredEuclidean, SquaredEuclidean
+from couplings.plans.coupling import Coupling
+from couplings_theory.claim import Finding
+from couplings_theory.claims.hard_negatives import CLAIMS
+from couplings_theory.hard_negatives import tilted, transported, uniform
 
 EXAMINE: dict[str, Callable[..., Finding]] = {claim.name.partition("/")[2]: claim.examine for claim in CLAIMS}
 

@@ -14,10 +14,10 @@ import torch
 from matplotlib.figure import Figure
 
 from couplings import DecoupledInfoNCE, InfoNCE
-from couplings.theory.claim import Claim, Finding
-from couplings.theory.claims.latent_classes import CLAIMS
-from couplings.theory.claims.latent_classes.priors import MILD, RARE, RAREST
-from couplings.theory.latent_classes import (
+from couplings_theory.claim import Claim, Finding
+from couplings_theory.claims.latent_classes import CLAIMS
+from couplings_theory.claims.latent_classes.priors import MILD, RARE, RAREST
+from couplings_theory.latent_classes import (
     ClassDraw,
     LatentClasses,
     OptimalGram,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from couplings import InfoNCE
-from couplings.errors import InvalidInput
-from couplings.theory.latent_classes import (
+from couplings.basics.errors import InvalidInput
+from couplings_theory.latent_classes import (
     class_means,
     class_vectors,
     collision_loss,
@@ -33,7 +33,7 @@ from couplings.theory.latent_classes import (
     scatter,
     simplex_gram,
 )
-from couplings.theory.latent_classes.answer import answer
+from couplings_theory.latent_classes.answer import answer
 
 F64 = torch.float64
 PAGE = Path(__file__).parents[2] / "docs" / "theory" / "latent-classes.md"

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from couplings import InfoNCE
-from couplings.errors import InvalidInput
-from couplings.theory.latent_classes import Prototypes, Training, optimal_gram, population_loss, train_encoder
+from couplings.basics.errors import InvalidInput
+from couplings_theory.latent_classes import Prototypes, Training, optimal_gram, population_loss, train_encoder
 
 RARE = (0.85, 0.1, 0.05)
 SHORT = Training(steps=250, batch=96)

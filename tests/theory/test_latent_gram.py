@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from couplings.errors import InvalidInput, NotConverged
-from couplings.theory.latent_classes import (
+from couplings.basics.errors import InvalidInput, NotConverged
+from couplings_theory.latent_classes import (
     OptimalGram,
     certify,
     collision_loss,
@@ -23,7 +23,7 @@ from couplings.theory.latent_classes import (
     simplex_gram,
     simplex_loss,
 )
-from couplings.theory.latent_classes.certificate import gradient
+from couplings_theory.latent_classes.certificate import gradient
 
 F64 = torch.float64
 RARE = [0.85, 0.1, 0.05]

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from couplings.errors import InvalidInput
-from couplings.theory.latent_classes import (
+from couplings.basics.errors import InvalidInput
+from couplings_theory.latent_classes import (
     collision_loss,
     enumerated_loss,
     population_loss,

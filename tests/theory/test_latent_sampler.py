@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from couplings.errors import InvalidInput
-from couplings.theory.latent_classes import LabelledSamples, LatentClasses, no_collision
+from couplings.basics.errors import InvalidInput
+from couplings_theory.latent_classes import LabelledSamples, LatentClasses, no_collision
 
 PRIOR = [0.6, 0.3, 0.1]
 LABELS = torch.tensor([5, 2, 2, 9, 5, 2, 9, 2, 5, 2])

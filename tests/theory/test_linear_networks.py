@@ -7,14 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from couplings.errors import InvalidInput, NotConverged
-from couplings.theory.linear_networks import (
-    LinearNetwork,
-    ascend,
-    critical_network,
-    curvature,
-    random_network,
-)
+from couplings.basics.errors import InvalidInput, NotConverged
+from couplings_theory.linear_networks import LinearNetwork, ascend, critical_network, curvature, random_network
 
 F64 = torch.float64
 SPECTRUM = torch.tensor([3.0, 2.5, 1.2, 0.7, -0.5, -1.0], dtype=F64)

@@ -10,9 +10,9 @@ import torch
 from examined import failed, holds_and_is_drawn
 from torch import Tensor
 
-from couplings.errors import InvalidInput, NotConverged
-from couplings.theory.claim import Claim
-from couplings.theory.claims.linear_networks import (
+from couplings.basics.errors import InvalidInput, NotConverged
+from couplings_theory.claim import Claim
+from couplings_theory.claims.linear_networks import (
     CLAIMS,
     dynamics,
     global_maxima,
@@ -21,9 +21,9 @@ from couplings.theory.claims.linear_networks import (
     repeated_top,
     saddles,
 )
-from couplings.theory.claims.linear_networks.common import QUICK, covariance, repeated
-from couplings.theory.linear_networks import Ascent, LinearNetwork, ascend, random_network
-from couplings.theory.pair_importance import contrastive_covariance
+from couplings_theory.claims.linear_networks.common import QUICK, covariance, repeated
+from couplings_theory.linear_networks import Ascent, LinearNetwork, ascend, random_network
+from couplings_theory.pair_importance import contrastive_covariance
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

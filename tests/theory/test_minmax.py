@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from couplings import Entropic, Power, Quadratic
-from couplings.costs import InnerProduct
-from couplings.errors import InvalidInput, NotConverged
-from couplings.theory.minmax import (
+from couplings.basics.errors import InvalidInput, NotConverged
+from couplings.pieces.costs import InnerProduct
+from couplings_theory.minmax import (
     Hinge,
     Logistic,
     Positives,
@@ -48,7 +48,7 @@ def _uneven(n: int, seed: int = 0) -> Positives:
 
 @pytest.mark.parametrize("module", ["game", "worst", "regularised", "descent"])
 def test_examples(module: str) -> None:
-    tried = doctest.testmod(importlib.import_module(f"couplings.theory.minmax.{module}"))
+    tried = doctest.testmod(importlib.import_module(f"couplings_theory.minmax.{module}"))
     assert (tried.failed, tried.attempted > 0) == (0, True)
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings.costs import Cosine, InnerProduct
-from couplings.rules import Entropic
-from couplings.theory.claim import Finding
-from couplings.theory.claims.minmax import CLAIMS
-from couplings.theory.minmax import (
+from couplings.pieces.costs import Cosine, InnerProduct
+from couplings.pieces.rules import Entropic
+from couplings_theory.claim import Finding
+from couplings_theory.claims.minmax import CLAIMS
+from couplings_theory.minmax import (
     Hinge,
     Logistic,
     Positives,
@@ -165,7 +165,7 @@ def test_a_solve_that_stopped_early_shows_in_its_gap() -> None:
 
 def test_training_against_a_coupling_that_is_hardly_regularised_collapses() -> None:
     """At a small quadratic price the ring closes again."""
-    from couplings.rules import Quadratic
+    from couplings.pieces.rules import Quadratic
 
     failed = _failed("regularised-descent", reg=0.02, rules={"quadratic": Quadratic()}, seeds=(0,), steps=12)
     assert _any(failed, "below psi(0)")

@@ -23,8 +23,8 @@ from couplings import (
     Triplet,
     TripletContrastive,
 )
-from couplings.errors import InvalidInput, NotConverged
-from couplings.theory.pair_importance import (
+from couplings.basics.errors import InvalidInput, NotConverged
+from couplings_theory.pair_importance import (
     MinPlayer,
     blob_views,
     contrastive_covariance,

@@ -10,8 +10,8 @@ from examined import failed, holds_and_is_drawn
 from torch import Tensor
 
 from couplings import AlphaCL, AlphaCLLowRank, AlphaCLPerSample, PairLoss, Power, Rule
-from couplings.theory.claim import Claim
-from couplings.theory.claims.pair_importance import (
+from couplings_theory.claim import Claim
+from couplings_theory.claims.pair_importance import (
     CLAIMS,
     entropy_player,
     gradient,
@@ -19,14 +19,7 @@ from couplings.theory.claims.pair_importance import (
     power_player,
     square_player,
 )
-from couplings.theory.pair_importance import (
-    gaps,
-    half_distances,
-    importance,
-    late_threshold,
-    negatives,
-    unit,
-)
+from couplings_theory.pair_importance import gaps, half_distances, importance, late_threshold, negatives, unit
 
 Views = Sequence[Tensor]
 

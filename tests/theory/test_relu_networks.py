@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from couplings import TripletContrastive
-from couplings.errors import InvalidInput, NotConverged
-from couplings.theory.relu_networks import (
+from couplings.basics.errors import InvalidInput, NotConverged
+from couplings_theory.relu_networks import (
     Activation,
     OneHotMixture,
     Training,

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from couplings.report.style import drawn
-from couplings.theory.claim import Finding
-from couplings.theory.claims.relu_networks import CLAIMS
-from couplings.theory.claims.relu_networks.fixed_points import linear_rank, local_maxima, relu_rank
-from couplings.theory.claims.relu_networks.trained import batch_normalised, concentrated, rotated, singular_values
-from couplings.theory.relu_networks import (
+from couplings_theory.claim import Finding
+from couplings_theory.claims.relu_networks import CLAIMS
+from couplings_theory.claims.relu_networks.fixed_points import linear_rank, local_maxima, relu_rank
+from couplings_theory.claims.relu_networks.trained import batch_normalised, concentrated, rotated, singular_values
+from couplings_theory.relu_networks import (
     Activation,
     Trained,
     Training,

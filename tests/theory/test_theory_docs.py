@@ -13,15 +13,15 @@ from types import ModuleType
 
 import pytest
 
-import couplings.theory
-from couplings.theory.catalogue import FAMILIES
+import couplings_theory
+from couplings_theory.catalogue import FAMILIES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = DOCS / "theory"
 MODULES = sorted(
     name
-    for _, name, _ in pkgutil.walk_packages(couplings.theory.__path__, "couplings.theory.")
-    if not name.startswith("couplings.theory.figures")
+    for _, name, _ in pkgutil.walk_packages(couplings_theory.__path__, "couplings_theory.")
+    if not name.startswith("couplings_theory.figures")
 )
 
 
@@ -44,7 +44,7 @@ def test_docstrings(name: str) -> None:
 
 @pytest.mark.parametrize("family", MODELS)
 def test_every_public_name_is_documented(family: str) -> None:
-    module = importlib.import_module(f"couplings.theory.{family}")
+    module = importlib.import_module(f"couplings_theory.{family}")
     for name in module.__all__:
         value = getattr(module, name)
         # A type alias has no docstring of its own.

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from couplings import GivenMask, Mask, SameId
-from couplings._storage.choice import limited
+from couplings.basics.sizes import limited
 from couplings.train import ConfigError, Dataset, Run, RunConfig, Silent, StepRecord, train
 from couplings.train import with_overrides as changed
 from couplings.train.exclusions import Exclusions, PairMask

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from couplings.basics.errors import UserError
 from couplings.cli import main
-from couplings.errors import UserError
-from couplings.rank import first_process
+from couplings.system.rank import first_process
 from couplings.train import ConfigError, Dataset, RunConfig, train
 
 TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID")

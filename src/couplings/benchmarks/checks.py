@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from couplings.checks import set_checks
+from couplings.basics.checks import set_checks
 from couplings.losses import LOSSES
 
 from .ours import OurLoss

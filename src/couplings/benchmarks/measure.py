@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from couplings.errors import CouplingWarning
+from couplings.basics.errors import CouplingWarning
 
 from .memory import Footprint, available, footprint
 from .result import Cell, Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from couplings import pages
+from couplings.report import pages
 
 from .result import Report, Section
 from .tables import markdown

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from couplings.files import named, write_bytes
+from couplings.system.files import named, write_bytes
 
 from .figures import draw_growth, draw_ratios
 from .growth import curves

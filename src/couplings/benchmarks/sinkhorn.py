@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from couplings.marginals import Fixed
-from couplings.scores import Scores
-from couplings.solve import couple
+from couplings.pieces.marginals import Fixed
+from couplings.plans.scores import Scores
+from couplings.plans.solve import couple
 
 from .inputs import rows_in_two
 from .work import Call, Make, NotComparable, Size

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from couplings.errors import InvalidInput, did_you_mean
+from couplings.basics.errors import InvalidInput, did_you_mean
 from couplings.losses import LOSSES
 
 from .ours import ours

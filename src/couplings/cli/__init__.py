@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if any("\0" in word for word in words):
         return _fail("a NUL byte came in a word, which no path or setting holds; leave it out")
-    from couplings.errors import UserError
-    from couplings.rank import first_process
+    from couplings.basics.errors import UserError
+    from couplings.system.rank import first_process
 
     try:
         first_process()
@@ -85,9 +85,9 @@ def _run(arguments: list[str]) -> int:
     _let_threads_sleep(arguments)
     from cyclopts import CycloptsError
 
+    from couplings.basics.errors import NotConverged
     from couplings.cli.app import app
-    from couplings.display import short_warnings
-    from couplings.errors import NotConverged
+    from couplings.system.display import short_warnings
 
     try:
         with short_warnings():
@@ -111,7 +111,7 @@ def _run(arguments: list[str]) -> int:
 
 def _users_mistake(error: Exception) -> bool:
     """Tell a wrong setting or file from a defect of ours, which deserves its traceback."""
-    from couplings.errors import UserError
+    from couplings.basics.errors import UserError
 
     return isinstance(error, UserError) or (
         isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC)
@@ -137,8 +137,8 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str) -> int:
-    from couplings.errors import brief
-    from couplings.words import visible
+    from couplings.basics.errors import brief
+    from couplings.basics.words import visible
 
     print(f"couplings: error: {visible(brief(message, _LONGEST))}", file=sys.stderr)
     return _USAGE

@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.table import Table
 
 from couplings import __version__
-from couplings.display import say, show
-from couplings.files import folder_for, write_bytes
 from couplings.report.style import drawn
-from couplings.theory.latent_classes.answer import Answer, Row, answer
+from couplings.system.display import say, show
+from couplings.system.files import folder_for, write_bytes
+from couplings_theory.latent_classes.answer import Answer, Row, answer
 
 _PICTURES = ("grams", "over-k")
 _FILES = ("latent-classes.json", *(f"{name}.{kind}" for name in _PICTURES for kind in ("svg", "png")))
@@ -29,7 +29,7 @@ def latent_classes_command(prior: Sequence[float], ks: Sequence[int], scale: flo
     written = _write(found, output)
     say(f"Written: {', '.join(map(str, written))}.")
     say(
-        "Next: look at the pictures; from Python: couplings.theory.latent_classes.optimal_gram(prior, k=..., scale=...)"
+        "Next: look at the pictures; from Python: couplings_theory.latent_classes.optimal_gram(prior, k=..., scale=...)"
     )
 
 

@@ -16,7 +16,7 @@ from couplings.cli.options import Whole
 from couplings.cli.runs import runs
 from couplings.cli.theory import theory
 from couplings.cli.viewers import Viewer
-from couplings.display import say
+from couplings.system.display import say
 
 if TYPE_CHECKING:
     from couplings.cli.settings import Setting

@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from couplings import checks
+from couplings.basics import checks
 from couplings.benchmarks.measure import Plan
 from couplings.benchmarks.page import check_page, write_page
 from couplings.benchmarks.result import Report, Row, Section
 from couplings.benchmarks.run import FILES, Chosen, draw, opened, rows_in, run, write, write_numbers
 from couplings.benchmarks.suites import SUITES, chosen
 from couplings.benchmarks.tables import brief, sentence
-from couplings.display import bar, cell, duration, say, show, titled
-from couplings.files import refuse_foreign
+from couplings.system.display import bar, cell, duration, say, show, titled
+from couplings.system.files import refuse_foreign
 
 _FIGURES, _FEW = "bench-", 10
 """How the figures of a page begin; names that are listed in full."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from couplings.compare.markdown import differences_of, levels_of, notes_of
-from couplings.display import cell, duration, say, show, titled
 from couplings.report import cells, collapsed
+from couplings.system.display import cell, duration, say, show, titled
 
 if TYPE_CHECKING:
     from couplings.compare.demo import DemoResult

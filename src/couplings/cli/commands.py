@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from couplings.cli.closing import close_run
-from couplings.display import say
+from couplings.system.display import say
 from couplings.train.config import DataConfig, images_with
 from couplings.train.data import Dataset
 from couplings.train.errors import DataError

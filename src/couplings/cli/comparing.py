@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from couplings.basics.words import one_line
 from couplings.cli.closing import close_comparison, close_demo
 from couplings.cli.compare import CompareOptions
 from couplings.cli.settings import merged, of_word
@@ -19,14 +20,13 @@ from couplings.compare.result import Result, block_of
 from couplings.compare.run import Watcher, compare
 from couplings.compare.variants import Variant, losses_named, split_list, variants_of
 from couplings.compare.work import Outcome
-from couplings.display import Bar, bar, duration, say
-from couplings.pages import check_page
+from couplings.report.pages import check_page
+from couplings.system.display import Bar, bar, duration, say
 from couplings.train.config import RunConfig, with_overrides
 from couplings.train.config.images import OWN_FILES
 from couplings.train.errors import ConfigError
 from couplings.train.presets import preset
 from couplings.train.recipes import read_recipe
-from couplings.words import one_line
 
 _FAILED = 1
 

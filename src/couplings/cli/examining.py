@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from couplings.display import Bar, bar, cell, duration, say, show
-from couplings.errors import InvalidInput
-from couplings.files import folder_for
-from couplings.theory.catalogue import FAMILIES, selected
-from couplings.theory.claim import Check, Claim
-from couplings.theory.examination import Outcome, examine
-from couplings.theory.page import FILES, number, summary, write
+from couplings.basics.errors import InvalidInput
+from couplings.system.display import Bar, bar, cell, duration, say, show
+from couplings.system.files import folder_for
+from couplings_theory.catalogue import FAMILIES, selected
+from couplings_theory.claim import Check, Claim
+from couplings_theory.examination import Outcome, examine
+from couplings_theory.page import FILES, number, summary, write
 
 _FAILED = 1
 _QUESTION = "--prior 0.85 0.1 0.05 --k 1 2 4 8"

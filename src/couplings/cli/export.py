@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from couplings import __version__
-from couplings.display import say
+from couplings.system.display import say
 
 if TYPE_CHECKING:
     from couplings.cli.settings import Setting

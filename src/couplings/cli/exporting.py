@@ -6,7 +6,7 @@ from pathlib import Path
 
 from couplings.cli.export import EmbedOptions, PartName
 from couplings.cli.settings import merged
-from couplings.display import bar, say
+from couplings.system.display import bar, say
 from couplings.train.config import DataConfig, RunConfig, images_with, with_overrides
 from couplings.train.embed_file import Part, check_output, count, embed_dataset, write_embeddings
 from couplings.train.errors import ConfigError

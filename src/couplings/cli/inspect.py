@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from couplings import __version__
 from couplings.cli.options import Whole
-from couplings.display import say
+from couplings.system.display import say
 
 Switch = Annotated[bool, Parameter(negative=())]
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]

@@ -10,22 +10,22 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from couplings.basics.words import one_line
 from couplings.cli.inspect import InspectOptions, MapName
 from couplings.cli.settings import of_word
 from couplings.compare.variants import Variant, losses_named
-from couplings.display import Bar, bar, console, duration, say
-from couplings.files import folder_for, write_bytes
-from couplings.image_files import MOST_PIXELS
 from couplings.inspection import Inspection, Level, Plane, Settings, Subject, advice, inspect
 from couplings.inspection.arrays import Keys, read_arrays
 from couplings.inspection.files import DUPLICATES, NUMBERS, PAIRS, ROWS, tables
 from couplings.inspection.page import page
 from couplings.inspection.runs import Where, folder_subject, is_run, run_subject
 from couplings.losses import Loss
+from couplings.system.display import Bar, bar, console, duration, say
+from couplings.system.files import folder_for, write_bytes
+from couplings.system.image_files import MOST_PIXELS
 from couplings.train.config import LossConfig, images_with
 from couplings.train.errors import ConfigError
 from couplings.train.run import AbsentLoss, Run
-from couplings.words import one_line
 
 _PAGE = "inspection.html"
 _FILES = (NUMBERS, _PAGE, *(f"{name}.{kind}" for name in (PAIRS, DUPLICATES, ROWS) for kind in ("csv", "parquet")))

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from rich.table import Table
 
-from couplings.display import cell, say, show
 from couplings.losses import Loss, in_settings, known_objects, losses_by_name, parameters_of
 from couplings.losses.temperature import TemperedOptions
+from couplings.system.display import cell, say, show
 from couplings.train.errors import ConfigError, did_you_mean
 
 

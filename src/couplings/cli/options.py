@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, Token
 
-from couplings.errors import shown
+from couplings.basics.errors import shown
 
 __all__ = ["Whole"]
 

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from couplings.cli.runs import SortBy
-from couplings.display import cell, console, duration, say, show
+from couplings.system.display import cell, console, duration, say, show
 from couplings.train.evaluate import Evaluation
 from couplings.train.runs import RunState, RunSummary, find_runs
 

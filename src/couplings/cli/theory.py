@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from couplings import __version__
 from couplings.cli.options import Whole
-from couplings.display import say
+from couplings.system.display import say
 
 theory = App(
     name="theory",

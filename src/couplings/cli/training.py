@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from couplings.cli.commands import images_of, measure_once
 from couplings.cli.settings import again, merged
 from couplings.cli.viewers import opened
-from couplings.display import TrainingDisplay, say
-from couplings.rank import first_process
+from couplings.system.display import TrainingDisplay, say
+from couplings.system.rank import first_process
 from couplings.train.config import RunConfig, with_overrides
 from couplings.train.errors import ConfigError
 from couplings.train.loggers import Several

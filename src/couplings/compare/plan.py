@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from couplings.compare.variants import SUPERVISED, Objective, Variant
-from couplings.files import refuse_foreign
+from couplings.system.files import refuse_foreign
 from couplings.train.config import RunConfig, with_overrides
 from couplings.train.errors import ConfigError, did_you_mean
 from couplings.train.processes import cores

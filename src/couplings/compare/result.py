@@ -11,12 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from couplings import pages
 from couplings.compare.markdown import markdown
 from couplings.compare.plan import Comparison
 from couplings.compare.tables import ACCURACIES, GEOMETRY, Row, Table, tables
 from couplings.compare.work import Outcome
-from couplings.files import write_bytes
+from couplings.report import pages
+from couplings.system.files import write_bytes
 from couplings.train.processes import cores
 from couplings.train.run import PACKAGES
 

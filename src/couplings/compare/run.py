@@ -9,10 +9,10 @@ from pathlib import Path
 from couplings.compare.plan import Comparison, Trial
 from couplings.compare.standing import Standing, free, images_described, measured, standing
 from couplings.compare.work import Job, Outcome, Reference, make, reference_of
-from couplings.files import write_bytes
+from couplings.system.files import write_bytes
+from couplings.system.workers import Workers, WorkerStopped, open_workers
 from couplings.train.errors import ConfigError
 from couplings.train.folder import CONFIG, WEIGHTS, make_folders, remove_empty, remove_run, writer
-from couplings.workers import Workers, WorkerStopped, open_workers
 
 __all__ = ["Watcher", "compare", "remove_stopped"]
 

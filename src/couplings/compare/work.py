@@ -13,11 +13,12 @@ from functools import lru_cache, partial
 
 from torch import random
 
+from couplings.basics.errors import CouplingWarning, InvalidInput
 from couplings.compare.plan import Trial
 from couplings.compare.standing import Standing, measured, standing
 from couplings.compare.supervised import train_supervised
 from couplings.compare.variants import Objective
-from couplings.errors import CouplingWarning, InvalidInput
+from couplings.system.workers import Tick
 from couplings.train.config import DataConfig, RunConfig
 from couplings.train.data import Dataset
 from couplings.train.errors import ConfigError, DataError
@@ -29,7 +30,6 @@ from couplings.train.records import Silent, StepRecord
 from couplings.train.run import Run, describe_run
 from couplings.train.sources import load
 from couplings.train.trainer import prepare
-from couplings.workers import Tick
 
 __all__ = ["Job", "Outcome", "Reference", "make", "reference_of"]
 

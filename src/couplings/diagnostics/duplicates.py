@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .. import checks
+from ..basics import checks
 from .neighbours import Neighbours, Progress, nearest, silent
 from .spread import _unit
 

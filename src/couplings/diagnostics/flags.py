@@ -7,7 +7,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from .. import checks
+from ..basics import checks
 
 __all__ = ["failing_positives", "hub_bound", "hubs"]
 

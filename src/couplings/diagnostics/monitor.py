@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from .. import checks
-from ..errors import InvalidInput, warn
+from ..basics import checks
+from ..basics.errors import InvalidInput, warn
 from ..losses import Loss
 from .spread import alignment, effective_rank, uniformity
 from .survey import effective_negatives, repulsion

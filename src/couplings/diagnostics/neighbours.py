@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..precision import full_precision
+from ..basics import checks
+from ..basics.precision import full_precision
 
 __all__ = ["Neighbours", "Progress", "nearest", "nearest_in", "silent"]
 

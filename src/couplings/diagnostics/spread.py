@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from .. import checks
-from .._storage.grams import SharedKeys
-from ..costs import SquaredEuclidean
-from ..masks import SameId
-from ..scores import Scores
-from ..solve import couple
+from ..basics import checks
+from ..engine.grams import SharedKeys
+from ..pieces.costs import SquaredEuclidean
+from ..pieces.masks import SameId
+from ..plans.scores import Scores
+from ..plans.solve import couple
 
 
 def _unit(name: str, z: Tensor) -> Tensor:

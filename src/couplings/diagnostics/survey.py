@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import checks
+from ..basics import checks
 from ..losses import Loss
 from .neighbours import Progress, silent
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from couplings.errors import InvalidInput, did_you_mean
+from couplings.basics.errors import InvalidInput, did_you_mean
 from couplings.inspection.columns import Table, UnreadableFile, read_npz, read_parquet
 from couplings.inspection.subject import Pictures, Subject
 from couplings.train.errors import DataError

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from couplings.coupling import Coupling
 from couplings.diagnostics import repulsion
 from couplings.inspection.subject import Subject
 from couplings.losses import Loss
+from couplings.plans.coupling import Coupling
 
 __all__ = ["BatchView", "Response", "batch_view", "responses"]
 

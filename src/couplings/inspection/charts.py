@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from couplings.diagnostics import hub_bound
-from couplings.html import data_uri
 from couplings.inspection.inspection import Inspection
 from couplings.inspection.payload import clipped
 from couplings.report.curves import Panel, Record, draw_panel, series_of
+from couplings.report.html import data_uri
 from couplings.report.style import BLUE, INK, PALETTE, VERMILION, drawn_svg, grid, label
 
 __all__ = ["Chart", "history", "mass", "negatives", "responses", "spectrum"]

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from couplings import __version__
-from couplings.cells import cell, encodable
 from couplings.inspection.advice import advice
 from couplings.inspection.inspection import Inspection
+from couplings.system.cells import cell, encodable
 
 __all__ = ["DUPLICATES", "NUMBERS", "PAIRS", "ROWS", "numbers", "tables"]
 

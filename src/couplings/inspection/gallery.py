@@ -8,8 +8,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from couplings.basics.errors import InvalidInput
 from couplings.diagnostics import Duplicates, repulsion
-from couplings.errors import InvalidInput
 from couplings.inspection.subject import Subject
 from couplings.losses import Loss
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from couplings import checks
+from couplings.basics import checks
 from couplings.diagnostics import (
     Duplicates,
     Neighbours,

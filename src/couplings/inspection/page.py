@@ -11,7 +11,6 @@ import torch
 from markupsafe import Markup
 
 from couplings.diagnostics import hub_bound
-from couplings.html import render
 from couplings.inspection import charts
 from couplings.inspection.advice import advice
 from couplings.inspection.files import DUPLICATES, NUMBERS, PAIRS, ROWS
@@ -19,6 +18,7 @@ from couplings.inspection.inspection import Inspection
 from couplings.inspection.payload import CARDS, ON_MAP, clipped, label_words, payload, written
 from couplings.inspection.plane import Plane
 from couplings.inspection.truth import Depth, Truth
+from couplings.report.html import render
 
 __all__ = ["page"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from couplings.image_files import MOST_PIXELS
 from couplings.inspection.arrays import pictures_of
 from couplings.inspection.subject import Pictures, Subject, numbered
+from couplings.system.image_files import MOST_PIXELS
 from couplings.train.config import DataConfig, RunConfig
 from couplings.train.data import Dataset, Part, to_float
 from couplings.train.encoders import ImageShape, Model

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from couplings import checks
-from couplings.errors import InvalidInput
+from couplings.basics import checks
+from couplings.basics.errors import InvalidInput
 
 __all__ = ["Pictures", "Subject"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 
-from couplings.html import data_uri
-from couplings.image_files import as_seen
 from couplings.inspection.subject import Pictures
+from couplings.report.html import data_uri
+from couplings.system.image_files import as_seen
 
 __all__ = ["thumbnails"]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..costs import Cost, DistancePower, SquaredEuclidean, is_cost
-from ..coupling import Coupling
-from ..marginals import Fixed
-from ..precision import at_least_single, solved_below
-from ..rules import Rule, resolve_rule
-from ..solve import couple
-from ..transforms import uncompiled
+from ..basics import checks
+from ..basics.precision import at_least_single, solved_below
+from ..basics.transforms import uncompiled
+from ..pieces.costs import Cost, DistancePower, SquaredEuclidean, is_cost
+from ..pieces.marginals import Fixed
+from ..pieces.rules import Rule, resolve_rule
+from ..plans.coupling import Coupling
+from ..plans.solve import couple
 from .base import Couplings, Loss, Options
 from .batch import Batch
 from .build import Sides

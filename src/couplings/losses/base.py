@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 import torch
 from torch import Tensor, nn
 
-from .. import checks
-from ..coupling import Coupling
-from ..distributed import gathering, processes
-from ..errors import InvalidInput, did_you_mean
-from ..marginals import Free
-from ..precision import full_precision, single_at_least
-from ..scores import Scores
-from ..solve import couple
-from ..transforms import refuse_vmap, uncompiled
+from ..basics import checks
+from ..basics.errors import InvalidInput, did_you_mean
+from ..basics.precision import full_precision, single_at_least
+from ..basics.transforms import refuse_vmap, uncompiled
+from ..batches.distributed import gathering, processes
+from ..pieces.marginals import Free
+from ..plans.coupling import Coupling
+from ..plans.scores import Scores
+from ..plans.solve import couple
 from .batch import Batch, as_matrix
 from .build import Reading, Sides, build
 from .gather import Call, in_words, joined
@@ -28,7 +28,7 @@ from .health import Watch
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # in typing from Python 3.11 on
 
-    from ..distributed import Gather
+    from ..batches.distributed import Gather
 
 Couplings = Mapping[str, Coupling]
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .. import checks
-from .._storage.choice import Index
-from .._storage.grams import GivenDots, Gram
-from ..costs import Cost
-from ..masks import Mask, SameId
-from ..scores import Scores
-from ..targets import Target
+from ..basics import checks
+from ..basics.sizes import Index
+from ..engine.grams import GivenDots, Gram
+from ..pieces.costs import Cost
+from ..pieces.masks import Mask, SameId
+from ..plans.scores import Scores
+from ..plans.targets import Target
 
 
 @dataclass(frozen=True, eq=False)

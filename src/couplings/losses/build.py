@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from .. import checks
-from .._storage.grams import OwnKeys, SharedKeys
-from .._storage.team import ALONE, Team
-from ..coupling import Coupling
-from ..distributed import Shares
-from ..errors import InvalidInput, did_you_mean
-from ..masks import GivenMask, Mask, SameId
-from ..precision import at_least_single, single_at_least
-from ..targets import Given, Target
-from ..transforms import transformed
+from ..basics import checks
+from ..basics.errors import InvalidInput, did_you_mean
+from ..basics.precision import at_least_single, single_at_least
+from ..basics.transforms import transformed
+from ..batches.distributed import Shares
+from ..engine.grams import OwnKeys, SharedKeys
+from ..engine.team import ALONE, Team
+from ..pieces.masks import GivenMask, Mask, SameId
+from ..plans.coupling import Coupling
+from ..plans.targets import Given, Target
 from .batch import Batch
 
 

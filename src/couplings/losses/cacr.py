@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..costs import RBF, Cost, SquaredEuclidean, resolve
-from ..coupling import Coupling
-from ..marginals import Fixed
-from ..scores import Scores
-from ..solve import couple
+from ..basics import checks
+from ..pieces.costs import RBF, Cost, SquaredEuclidean, resolve
+from ..pieces.marginals import Fixed
+from ..plans.coupling import Coupling
+from ..plans.scores import Scores
+from ..plans.solve import couple
 from .base import Couplings, Loss
 from .batch import Batch, Block
 from .sample import log_debiased
 
 if TYPE_CHECKING:
-    from ..distributed import Gather
+    from ..batches.distributed import Gather
 
 
 class CACR(Loss):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .. import checks
-from ..costs import SquaredEuclidean
-from ..coupling import Coupling
-from ..precision import softplus
-from ..solve import couple
+from ..basics import checks
+from ..basics.precision import softplus
+from ..pieces.costs import SquaredEuclidean
+from ..plans.coupling import Coupling
+from ..plans.solve import couple
 from .base import Couplings, Options
 from .batch import Batch
 from .pairs import PairLoss

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..coupling import Coupling
-from ..distributed import Header, Shares, checksum, compared, gathered, with_gradient
-from ..errors import InvalidInput
-from ..masks import GivenMask
-from ..precision import at_least_single
-from ..targets import Given, Pairs
+from ..basics import checks
+from ..basics.errors import InvalidInput
+from ..basics.precision import at_least_single
+from ..batches.distributed import Header, Shares, checksum, compared, gathered, with_gradient
+from ..pieces.masks import GivenMask
+from ..plans.coupling import Coupling
+from ..plans.targets import Given, Pairs
 from .build import Sides, id_vector
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..coupling import Coupling
-from ..errors import InvalidInput
-from ..marginals import Fixed
-from ..masks import Mask
-from ..rules import Rule, resolve_rule
-from ..solve import couple
-from ..targets import Target
+from ..basics import checks
+from ..basics.errors import InvalidInput
+from ..pieces.marginals import Fixed
+from ..pieces.masks import Mask
+from ..pieces.rules import Rule, resolve_rule
+from ..plans.coupling import Coupling
+from ..plans.solve import couple
+from ..plans.targets import Target
 from .base import Couplings
 from .batch import Batch
 from .temperature import TemperedOptions

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import checks
-from .._storage.choice import Index, limits, slices
-from .._storage.grams import pick
-from ..distributed import Shares, gathering, processes
-from ..errors import InvalidInput
-from ..masks import Mask
-from ..precision import at_least_single
+from ..basics import checks
+from ..basics.errors import InvalidInput
+from ..basics.precision import at_least_single
+from ..basics.sizes import Index, limits, slices
+from ..batches.distributed import Shares, gathering, processes
+from ..engine.grams import pick
+from ..pieces.masks import Mask
 from .gather import Call, in_words, joined
 
 if TYPE_CHECKING:
-    from ..distributed import Gather
+    from ..batches.distributed import Gather
 
 
 class Guide(Mask):

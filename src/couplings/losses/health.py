@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..errors import warn
+from ..basics import checks
+from ..basics.errors import warn
 from .batch import Batch
 
 _CLOSE = 1e-5

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..coupling import Coupling
-from ..marginals import Fixed, Free
-from ..masks import Mask
-from ..precision import softplus
-from ..solve import couple
-from ..targets import Target
+from ..basics import checks
+from ..basics.precision import softplus
+from ..pieces.marginals import Fixed, Free
+from ..pieces.masks import Mask
+from ..plans.coupling import Coupling
+from ..plans.solve import couple
+from ..plans.targets import Target
 from .base import Couplings
 from .batch import Batch
 from .temperature import Tempered, TemperedOptions
@@ -22,7 +22,7 @@ from .wanted import Positives, SameLabel, Targeted
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..distributed import Gather
+    from ..batches.distributed import Gather
 
 
 class InfoNCE(Tempered):

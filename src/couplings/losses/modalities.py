@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .. import checks
-from ..coupling import Coupling
-from ..precision import softplus
-from ..scores import Scores
-from ..solve import couple, couple_both_ways
+from ..basics import checks
+from ..basics.precision import softplus
+from ..plans.coupling import Coupling
+from ..plans.scores import Scores
+from ..plans.solve import couple, couple_both_ways
 from .base import Couplings
 from .batch import Batch, Block
 from .temperature import Tempered
 
 if TYPE_CHECKING:
-    from ..distributed import Gather
+    from ..batches.distributed import Gather
 
 
 class CLIP(Tempered):

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..costs import DistancePower, SquaredEuclidean
-from ..coupling import Coupling
-from ..solve import couple
+from ..basics import checks
+from ..pieces.costs import DistancePower, SquaredEuclidean
+from ..plans.coupling import Coupling
+from ..plans.solve import couple
 from .base import Couplings, Loss, Options
 from .batch import Batch
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..distributed import Gather
+    from ..batches.distributed import Gather
 
 
 class SpectralContrastive(Loss):

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..costs import RBF, Cosine, DistancePower, ExpSquaredEuclidean, InnerProduct, LogDistance, SquaredEuclidean
-from ..errors import InvalidInput, did_you_mean
-from ..marginals import KL, Fixed, Free
-from ..precision import softplus
-from ..rules import Entropic, Power, Quadratic
+from ..basics import checks
+from ..basics.errors import InvalidInput, did_you_mean
+from ..basics.precision import softplus
+from ..pieces.costs import RBF, Cosine, DistancePower, ExpSquaredEuclidean, InnerProduct, LogDistance, SquaredEuclidean
+from ..pieces.marginals import KL, Fixed, Free
+from ..pieces.rules import Entropic, Power, Quadratic
 from .wanted import Domains
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .. import checks
-from ..costs import SquaredEuclidean
+from ..basics import checks
+from ..pieces.costs import SquaredEuclidean
 from .base import Couplings, Loss, Options
 from .batch import Batch
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..coupling import Coupling
-from ..marginals import KL
-from ..solve import couple
-from ..targets import Pairs, Part, Target
+from ..basics import checks
+from ..pieces.marginals import KL
+from ..plans.coupling import Coupling
+from ..plans.solve import couple
+from ..plans.targets import Pairs, Part, Target
 from .base import Couplings
 from .batch import Batch
 from .gca import Matched

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..costs import Cost, ExpSquaredEuclidean, SquaredEuclidean, resolve
-from ..coupling import Coupling
-from ..marginals import KL, Fixed, Free, Marginal
-from ..precision import softplus, solved_below
-from ..rules import Entropic, Rule, resolve_rule
-from ..solve import couple
+from ..basics import checks
+from ..basics.precision import softplus, solved_below
+from ..pieces.costs import Cost, ExpSquaredEuclidean, SquaredEuclidean, resolve
+from ..pieces.marginals import KL, Fixed, Free, Marginal
+from ..pieces.rules import Entropic, Rule, resolve_rule
+from ..plans.coupling import Coupling
+from ..plans.solve import couple
 from .base import Couplings
 from .batch import Batch
 from .temperature import Tempered, TemperedOptions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .. import checks
+from ..basics import checks
 from .base import Loss, Options
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from .. import checks
-from ..errors import InvalidInput, did_you_mean
-from ..graded import Graded, Mixed
-from ..masks import Mask
-from ..targets import Pairs, Target
+from ..basics import checks
+from ..basics.errors import InvalidInput, did_you_mean
+from ..pieces.masks import Mask
+from ..plans.graded import Graded, Mixed
+from ..plans.targets import Pairs, Target
 from .batch import Batch
 from .build import Sides
 from .temperature import Tempered

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
+from couplings.basics.words import visible
 from couplings.report.style import BLUE, INK, QUIET, VERMILION, canvas, grid, label
-from couplings.words import visible
 
 MEASURES = ("kNN (k = 20)", "linear probe, all labels", "linear probe, 10 labels a class")
 _HEADINGS = ("kNN", "linear", "10 labels a class")

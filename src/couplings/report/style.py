@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from couplings.errors import warn
-from couplings.files import write_bytes
-from couplings.words import one_line, visible
+from couplings.basics.errors import warn
+from couplings.basics.words import one_line, visible
+from couplings.system.files import write_bytes
 
 # Okabe and Ito's palette, told apart by colour-blind readers; black is left for text.
 PALETTE = (

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from couplings.files import named, write_bytes
+from couplings.system.files import named, write_bytes
 from couplings.train.errors import DataError
 from couplings.train.sealed import SEAL, data_checksum, read_facts, read_tensors, write_sealed
 from couplings.train.texts import read_text

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from couplings.files import replacing
+from couplings.system.files import replacing
 from couplings.train.data import Dataset, Part
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.extras import imported

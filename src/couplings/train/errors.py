@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from couplings.errors import UserError, brief, did_you_mean, shown
+from couplings.basics.errors import UserError, brief, did_you_mean, shown
 
 __all__ = ["ConfigError", "DataError", "Interrupted", "brief", "did_you_mean", "one_of", "shown"]
 

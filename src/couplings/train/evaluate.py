@@ -18,8 +18,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from couplings.basics.errors import warn
 from couplings.diagnostics import alignment, effective_rank, uniformity
-from couplings.errors import warn
 from couplings.train.checkpoint import read_json, write_json
 from couplings.train.config import EvaluationConfig, RunConfig
 from couplings.train.data import Dataset, to_float

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from couplings.masks import Mask, SameId
+from couplings.pieces.masks import Mask, SameId
 from couplings.train.data import Dataset, Part
 from couplings.train.pair_file import Pairs, read_pairs
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from couplings import __version__
-from couplings.files import half_written
+from couplings.system.files import half_written
 from couplings.train.checkpoint import load_weights, read_json, save_weights, write_bytes, write_json
 from couplings.train.config import EncoderConfig, ProjectorConfig
 from couplings.train.encoders import Encoder, ImageShape, Model, build_encoder, head

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from couplings.display import TrainingDisplay
+from couplings.system.display import TrainingDisplay
 from couplings.train.config import with_overrides
 from couplings.train.data import from_arrays
 from couplings.train.loop import train

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from couplings.errors import InvalidInput
+from couplings.basics.errors import InvalidInput
 from couplings.losses import Loss, Sides
 from couplings.train.config import RunConfig
 from couplings.train.data import Dataset

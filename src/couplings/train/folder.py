@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from couplings.files import half_written, named, remove_leftovers
+from couplings.system.files import half_written, named, remove_leftovers
 from couplings.train.checkpoint import checkpoints, newest_checkpoint, read_json, remove_checkpoints, write_json
 from couplings.train.config import RunConfig, differences
 from couplings.train.errors import ConfigError, DataError

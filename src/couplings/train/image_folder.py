@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from couplings.errors import warn
-from couplings.image_files import MOST_PIXELS, UnreadableImage, read_image
+from couplings.basics.errors import warn
+from couplings.system.image_files import MOST_PIXELS, UnreadableImage, read_image
 from couplings.train.data import Dataset, Part, held_out
 from couplings.train.errors import DataError
 from couplings.train.image_layout import places_of

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from couplings.errors import warn
+from couplings.basics.errors import warn
 from couplings.train.data import Part
 from couplings.train.errors import DataError
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from couplings.batches.queue import KeyQueue
+from couplings.batches.two_pass import TwoPass
 from couplings.losses import Loss, Sides
-from couplings.queue import KeyQueue
 from couplings.train.config import MomentumConfig, RunConfig
 from couplings.train.encoders import Embedded, Model
 from couplings.train.exclusions import Exclusions
-from couplings.two_pass import TwoPass
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

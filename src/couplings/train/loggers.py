@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from couplings.errors import CouplingWarning
+from couplings.basics.errors import CouplingWarning
 from couplings.train.checkpoint import read_json, write_json
 from couplings.train.errors import DataError
 from couplings.train.extras import imported

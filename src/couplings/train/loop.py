@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from couplings.distributed import gathered
-from couplings.interrupts import stoppable
-from couplings.rank import first_process
+from couplings.batches.distributed import gathered
+from couplings.system.interrupts import stoppable
+from couplings.system.rank import first_process
 from couplings.train.checkpoint import (
     Checkpoint,
     append_line,

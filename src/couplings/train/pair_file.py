@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from couplings.cells import cell, encodable
+from couplings.system.cells import cell, encodable
 from couplings.train.errors import ConfigError, DataError
 from couplings.train.extras import imported
 

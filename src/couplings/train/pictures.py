@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from couplings.errors import UserError
+from couplings.basics.errors import UserError
 from couplings.losses import Sides, in_settings, losses_by_name, parameters_of
 from couplings.report import coupling_picture, curves
 from couplings.train.data import Dataset

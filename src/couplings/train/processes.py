@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 from torch import nn
 
-from couplings.rank import number_set
+from couplings.system.rank import number_set
 from couplings.train.errors import ConfigError
 from couplings.train.run import fastest_device
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from couplings.coupling import Coupling
 from couplings.losses import Batch, Couplings, Loss, losses_by_name
+from couplings.plans.coupling import Coupling
 from couplings.train.checkpoint import fill, load_weights, newest_checkpoint, read_json
 from couplings.train.config import LossConfig, RunConfig
 from couplings.train.data import Dataset, to_float, to_images

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from couplings.files import write_bytes
+from couplings.system.files import write_bytes
 from couplings.train.errors import DataError
 
 __all__ = ["SEAL", "data_checksum", "read_facts", "read_tensors", "write_sealed"]

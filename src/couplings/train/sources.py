@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from couplings.image_files import MOST_PIXELS
+from couplings.system.image_files import MOST_PIXELS
 from couplings.train.config import DataConfig
 from couplings.train.data import Dataset, from_arrays, held_out, to_images
 from couplings.train.errors import DataError

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from couplings.basics.errors import InvalidInput
+from couplings.batches.distributed import gathered
 from couplings.diagnostics import alignment, effective_rank, uniformity
-from couplings.distributed import gathered
-from couplings.errors import InvalidInput
 from couplings.losses import Loss, Sides
 from couplings.train.config import ConfigError, RunConfig
 from couplings.train.data import Dataset

@@ -1,0 +1,1 @@
+"""What a user chooses to make a coupling of: costs, marginals, rules, masks."""
