@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 
 from couplings import GCAINCE, HCL, HCLOT, KL, Entropic, Fixed, Free, Marginal, Power, Quadratic, Rule, Scores, couple
+from couplings.basics.sizes import limited
 from helpers import F64, gradients, unit_views
+
+
+@pytest.fixture(autouse=True)
+def not_left_to_autograd() -> Iterator[None]:
+    """Matrices are small here, and few sweeps on a small one are plain operations otherwise."""
+    with limited(tiled=0):
+        yield
 
 
 def _unrolled(matrix: Tensor, temperature: Tensor, damp: tuple[Tensor, Tensor], sweeps: int, row_step: bool) -> Tensor:

@@ -65,7 +65,7 @@ def test_no_example_prints_the_last_digits() -> None:
 
 
 def test_the_modules_are_found() -> None:
-    assert {"couplings.plans.solve", "couplings.losses.match", "couplings.engine.dense"} <= set(MODULES)
+    assert {"couplings.plans.solve", "couplings.losses.match", "couplings.engine.logits"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from couplings import GivenMask, Guide, Mask, SameId
 from couplings.basics.sizes import limited
-from couplings.engine.forbidden import Compared, Listed, Nothing, forbidden, known_symmetric
+from couplings.engine.feasibility import Weightless
+from couplings.engine.forbidden import Compared, Listed, Nothing, forbidden
 from couplings.engine.tiling import Tiling
 from couplings.pieces import masks
-from couplings.plans.feasibility import Weightless
+from couplings.pieces.masks import Mutual
 from helpers import unit_views
 
 N, M = 12, 15
@@ -179,7 +180,6 @@ def _symmetry(mask: Mask) -> None:
     square = whole.shape[0] == whole.shape[1]
     truly = square and torch.equal(whole, whole.T)
     assert not mask.symmetric or truly
-    assert not known_symmetric(mask) or truly
 
 
 def test_symmetric_masks_are_their_transpose() -> None:
@@ -198,9 +198,12 @@ def test_what_losses_build_is_known_to_be_symmetric() -> None:
     ]
     assert all(SQUARE[name].symmetric for name in names)
     assert not SQUARE["shifted"].symmetric
-    assert known_symmetric(SQUARE["shifted"])  # a pairing of two views, told by its list
-    assert not known_symmetric(SQUARE["cycle"])
-    assert known_symmetric(None)
+    assert not SQUARE["cycle"].symmetric
+    pairing = SQUARE["shifted"]
+    assert isinstance(pairing, SameId)
+    mutual = Mutual(pairing.rows, pairing.cols)  # of two views, as a batch makes it
+    assert mutual.symmetric
+    assert torch.equal(mutual.forbidden(), mutual.forbidden().T)
 
 
 def test_transposes_are_told_only_where_they_are() -> None:
@@ -242,7 +245,7 @@ def test_tiles_lose_what_is_forbidden(side: int) -> None:
     def check(mask: Mask) -> None:
         expected = (~mask.forbidden()).float()
         assert torch.equal(_zeroed(mask, Tiling(*mask.shape, side)), expected)
-        if known_symmetric(mask):
+        if mask.symmetric:
             assert torch.equal(_zeroed(mask, Tiling(*mask.shape, side, triangle=True)), expected)
 
     _by_kind(check, dict(list(ALL.items())[side % 5 :: 5]))

@@ -271,13 +271,13 @@ def test_a_pair_function_that_ends_under_the_mask() -> None:
 
 def test_a_row_potential_is_solved_once_and_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    solve = softmax._potential
+    solve = softmax._solved
 
     def counted(*args: object) -> Tensor:
         calls.append(1)
         return solve(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(softmax, "_potential", counted)
+    monkeypatch.setattr(softmax, "_solved", counted)
     plan = couple(_scores(_rows(), _rows(), (0.4, InnerProduct(), True)))
     plan.expect(plan.scores)
     plan.log_expect(plan.scores)
@@ -294,8 +294,8 @@ def test_a_row_potential_is_solved_once_and_only_when_asked_for(monkeypatch: pyt
 
 def test_losses_of_expectations_solve_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    solve = softmax._potential
-    monkeypatch.setattr(softmax, "_potential", lambda *args: calls.append(1) or solve(*args))
+    solve = softmax._solved
+    monkeypatch.setattr(softmax, "_solved", lambda *args: calls.append(1) or solve(*args))
     views = [v.requires_grad_() for v in unit_views(n=12)]
     AlphaCLDirect()(*views).backward()
     assert len(calls) == 0

@@ -1,4 +1,4 @@
-"""The seam between what is computed and how it is stored: grams and the dense logits."""
+"""The seam between what is computed and how it is stored: grams and sides."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from couplings.engine.dense import COLS, ROWS, Dense, spread
 from couplings.engine.grams import GivenDots, Gram, OwnKeys, SharedKeys
+from couplings.engine.sides import COLS, ROWS, Side, spread
 from helpers import F64
 
 
@@ -68,8 +68,12 @@ def test_a_given_matrix_has_unit_norms_unless_given() -> None:
     _same(_full(GivenDots(torch.zeros(2, 3)))[1:], (ones, ones))
 
 
-def test_dense_verbs() -> None:
-    logits = torch.randn(3, 4, dtype=F64)
-    dense, f, g = Dense(logits), torch.randn(3, dtype=F64), torch.randn(4, dtype=F64)
+def test_the_sides_of_a_matrix() -> None:
+    f, g = torch.randn(3, dtype=F64), torch.randn(4, dtype=F64)
     torch.testing.assert_close(spread(f, ROWS) + spread(g, COLS), f[:, None] + g)
-    assert Dense.from_leaves(*dense.leaves).logits is logits
+    uniform, given = Side(4, g, True), Side(4, g, True, torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=F64))
+    index = torch.tensor([[2, 0]])
+    for side in (uniform, given):
+        torch.testing.assert_close(side.log_weights, side.weights.log())
+        torch.testing.assert_close(torch.as_tensor(side.log_at(index)).expand(1, 2).double(), side.log_weights[index])
+        torch.testing.assert_close(side.part(slice(1, 3)).weights, side.weights[1:3])

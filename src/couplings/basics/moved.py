@@ -14,9 +14,9 @@ from types import ModuleType
 _ROOMS = {
     "basics": ("checks", "errors", "precision"),
     "pieces": ("costs", "marginals", "masks", "rules"),
-    "plans": ("coupling", "feasibility", "graded", "potentials", "scores", "softmax", "solve", "targets"),
+    "plans": ("coupling", "graded", "potentials", "scores", "softmax", "solve", "targets"),
     "batches": ("distributed", "queue", "two_pass"),
-    "engine": ("sweeps",),
+    "engine": ("feasibility", "sweeps"),
     "system": ("display", "files", "image_files", "interrupts", "rank", "workers"),
     "report": ("html", "pages"),
 }

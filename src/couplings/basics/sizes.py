@@ -97,6 +97,21 @@ def limited(**changes: int) -> Iterator[None]:
         _changed.limits = before
 
 
+def is_small(n: int, m: int, device: torch.device) -> bool:
+    """Whether operations on n x m numbers cost less than the bookkeeping around them."""
+    return n * m <= min(limits(device).tiled, _CPU.tiled)
+
+
+def is_large(n: int, m: int, device: torch.device) -> bool:
+    """Whether n x m numbers are too many for a matrix that is kept."""
+    return n * m > limits(device).dense
+
+
+def row_parts(n: int, m: int, device: torch.device) -> Iterator[slice]:
+    """Consecutive ranges of n rows, so that each against m columns fits a moderate memory."""
+    return slices(n, max(1, limits(device).panel // m))
+
+
 def slices(size: int, step: int) -> Iterator[slice]:
     """Consecutive ranges of at most `step`."""
     for start in range(0, size, step):

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from ..basics import checks
 from ..pieces.rules import Entropic, Rule
-from .dense import COLS, ROWS
 from .exponentials import exp_
 from .gradient import Gradient
 from .kernels import serves
+from .sides import COLS, ROWS
 from .sums import LogSums, Sums
 from .team import Team
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..basics.sizes import Limits, limits
-from .dense import Dense
 from .gradient import ByAutograd, Gradient, OfLine, OfMatrix
 from .line import line_of, range_of
 from .panels import Kept, Remade
 from .sums import KernelSums, LogSums
-
-if TYPE_CHECKING:
-    from ..plans.scores import Scores
+from .terms import Terms
 
 _CACHED = 4
 """A kept matrix is visited in panels so many times smaller than those that are made: two products then read one from
@@ -61,31 +57,31 @@ class Backing(ABC):
 class OneMatrix(Backing):
     """The reference that all others must agree with."""
 
-    def __init__(self, dense: Dense) -> None:
-        self.dense = dense
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
         """The logits."""
-        return self.dense.leaves
+        return (self.logits,)
 
     def with_leaves(self, *leaves: Tensor) -> OneMatrix:
         """Other logits."""
-        return OneMatrix(Dense.from_leaves(*leaves))
+        return OneMatrix(*leaves)
 
     def logs(self) -> LogSums:
         """As one panel."""
-        return LogSums(Kept(self.dense.logits, self.dense.logits.numel()), owned=False)
+        return LogSums(Kept(self.logits, self.logits.numel()), owned=False)
 
     def gradient(self, needed: Sequence[bool]) -> Gradient:
         """The matrix of cotangents."""
-        return OfMatrix(self.dense.logits)
+        return OfMatrix(self.logits)
 
 
 class Panelled(Backing):
     """Scores of which there is no matrix in the graph."""
 
-    def __init__(self, scores: Scores, bounds: Limits) -> None:
+    def __init__(self, scores: Terms, bounds: Limits) -> None:
         self.scores, self.limits = scores, bounds
 
     @property
@@ -126,6 +122,6 @@ class Panelled(Backing):
         return ByAutograd(self.scores, needed) if line is None else OfLine(self.scores, line, needed)
 
 
-def backing_of(scores: Scores) -> Backing:
+def backing_of(scores: Terms) -> Backing:
     """The scores' matrix, or panels where there is none."""
-    return Panelled(scores, limits(scores.device)) if scores.blocked else OneMatrix(scores.storage)
+    return Panelled(scores, limits(scores.device)) if scores.blocked else OneMatrix(scores.matrix())

@@ -60,23 +60,9 @@ class Compared(Forbidden):
         values.masked_fill_(self.mask.block(tile.rows, tile.cols).forbidden(), 0.0)
 
 
-def known_symmetric(mask: Mask | None) -> bool:
-    """Whether the mask equals its transpose, as far as can be told in O(n log n)."""
-    if mask is None or mask.symmetric:
-        return True
-    n, m = mask.shape
-    if n != m or mask.listed is None:
-        return False
-    rows, cols = mask.listed
-    return torch.equal((rows * n + cols).sort().values, (cols * n + rows).sort().values)
-
-
 def forbidden(mask: Mask | None, tiling: Tiling) -> Forbidden:
-    """The mask in the cheapest form for the tiles; a mask remembers its last one."""
+    """The mask in the cheapest form for the tiles."""
     if mask is None:
         return Nothing()
-    known = mask.__dict__.get("_cut")
-    if known is None or known[0] != tiling:
-        cut = Compared(mask) if mask.listed is None else Listed(*mask.listed, tiling)
-        known = mask.__dict__["_cut"] = tiling, cut
-    return known[1]
+    listed = mask.listed
+    return Compared(mask) if listed is None else mask.once(tiling, lambda: Listed(*listed, tiling))

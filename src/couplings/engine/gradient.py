@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .dense import COLS, ROWS
 from .grams import SharedKeys
-from .line import Line, affine
-
-if TYPE_CHECKING:
-    from ..plans.scores import Scores, Term
+from .line import Line
+from .sides import COLS, ROWS
+from .terms import Term, Terms
 
 
 class Gradient(ABC):
@@ -54,7 +51,7 @@ class OfMatrix(Gradient):
 class OfLine(Gradient):
     """The leaves are embeddings and scales of logits that are a line."""
 
-    def __init__(self, scores: Scores, line: Line, needed: Sequence[bool]) -> None:
+    def __init__(self, scores: Terms, line: Line, needed: Sequence[bool]) -> None:
         self.scores, self.line = scores, line
         self.needed = {id(leaf): need for leaf, need in zip(scores.leaves, needed, strict=True)}
         scales = any(self._needs(term.scale) for term in scores.terms)
@@ -83,7 +80,7 @@ class OfLine(Gradient):
         self.scores.team.total_(*shares, *([] if self.mass is None else [self.mass]))
         total: dict[int, Tensor] = {}
         for term in self.scores.terms:
-            slope, level = affine(term) or (0.0, 0.0)
+            slope, level = term.line or (0.0, 0.0)
             for side, leaf in enumerate(_embeddings(term)):
                 if self._needs(leaf):
                     _add(total, leaf, self.pulled[side] * (float(term.scale) * slope))
@@ -105,13 +102,13 @@ def _embeddings(term: Term) -> tuple[Tensor, Tensor]:
 
 
 def _level(term: Term) -> float:
-    return (affine(term) or (0.0, 0.0))[1]
+    return (term.line or (0.0, 0.0))[1]
 
 
 class ByAutograd(Gradient):
     """The leaves are those of any scores: a panel's graph is made, walked and dropped."""
 
-    def __init__(self, scores: Scores, needed: Sequence[bool]) -> None:
+    def __init__(self, scores: Terms, needed: Sequence[bool]) -> None:
         self.leaves = [leaf.detach().requires_grad_(need) for leaf, need in zip(scores.leaves, needed, strict=True)]
         self.moving = [leaf for leaf in self.leaves if leaf.requires_grad]
         self.totals = [torch.zeros_like(leaf) for leaf in self.moving]
@@ -120,7 +117,7 @@ class ByAutograd(Gradient):
     def add(self, part: slice, weights: Tensor) -> None:
         """The panel once more, with its graph."""
         with torch.enable_grad():
-            logits = self.scores.block(part, slice(None)).storage.logits
+            logits = self.scores.block(part, slice(None)).matrix()
         grads = torch.autograd.grad(logits, self.moving, weights, allow_unused=True)
         for total, grad in zip(self.totals, grads, strict=True):
             if grad is not None:

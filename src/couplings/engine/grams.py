@@ -23,6 +23,8 @@ class Gram(ABC):
 
     own_columns: bool = False
     """Whether each row has columns of its own, which no other row shares."""
+    unit: bool = False
+    """Whether all rows and keys are known to have norm one."""
 
     @property
     @abstractmethod
@@ -61,6 +63,11 @@ class Gram(ABC):
     @abstractmethod
     def norms_at(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
         """Both squared norms at the pairs (i, j)."""
+
+    def norms_along(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared norms of the rows, and of each row's own columns (n, p)."""
+        q_sq, k_sq = self.norms
+        return q_sq, k_sq.expand(self.shape).gather(1, columns)
 
     @abstractmethod
     def block(self, rows: Index, cols: Index) -> Gram:
@@ -147,7 +154,7 @@ class SharedKeys(Gram):
 
     def gather(self, columns: Tensor) -> Gram:
         """Keys picked for each row."""
-        return OwnKeys(self.q, pick(self.k, columns))
+        return OwnKeys(self.q, pick(self.k, columns), self.unit)
 
     def detach(self) -> Gram:
         """Embeddings as constants; dot products are shared where they are one matrix."""
@@ -201,6 +208,7 @@ class OwnKeys(Gram):
 
     q: Tensor
     k: Tensor
+    unit: bool = False
     own_columns = True
 
     @property
@@ -238,11 +246,11 @@ class OwnKeys(Gram):
 
     def block(self, rows: Index, cols: Index) -> Gram:
         """Rows and key positions picked by index."""
-        return OwnKeys(_part(self.q, rows), _part(self.k, rows)[:, cols])
+        return OwnKeys(_part(self.q, rows), _part(self.k, rows)[:, cols], self.unit)
 
     def gather(self, columns: Tensor) -> Gram:
         """Key positions picked for each row."""
-        return OwnKeys(self.q, self.k.take_along_dim(columns[:, :, None], dim=1))
+        return OwnKeys(self.q, self.k.take_along_dim(columns[:, :, None], dim=1), self.unit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .dense import ROWS, spread
 from .exponentials import LOWEST, exp_
 from .panels import Kept, Panel, Source
+from .sides import ROWS, spread
 
 Reference = tuple[Tensor, Tensor]
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
-from ..pieces.costs import InnerProduct, affine_on_sphere, is_built_in
+from ..pieces.costs import is_built_in
 from .grams import SharedKeys
 from .sphere import Profile
-
-if TYPE_CHECKING:
-    from ..plans.scores import Scores, Term
+from .terms import Term, Terms
 
 
 class Line(NamedTuple):
@@ -23,12 +21,12 @@ class Line(NamedTuple):
     level: float
 
 
-def line_of(scores: Scores) -> Line | None:
+def line_of(scores: Terms) -> Line | None:
     """The logits as a line, if all terms have the same dot products and affine costs."""
     first = scores.terms[0].gram
     slope = level = 0.0
     for term in scores.terms:
-        coefficients = affine(term)
+        coefficients = term.line
         if coefficients is None or not (isinstance(first, SharedKeys) and first.shares_dots(term.gram)):
             return None
         slope += float(term.scale) * coefficients[0]
@@ -37,14 +35,7 @@ def line_of(scores: Scores) -> Line | None:
     return Line(first.q.detach(), first.k.detach(), slope, level)
 
 
-def affine(term: Term) -> tuple[float, float] | None:
-    """(slope, level) of the term's cost in the dot product, if it is a line."""
-    if isinstance(term.cost, InnerProduct):
-        return 1.0, 0.0
-    return affine_on_sphere(term.cost) if _unit(term) else None
-
-
-def range_of(scores: Scores) -> tuple[float, float] | None:
+def range_of(scores: Terms) -> tuple[float, float] | None:
     """Lowest and highest logit that rows of unit norm can have; None where norms or costs are not known."""
     if not all(_unit(term) and is_built_in(term.cost) for term in scores.terms):
         return None

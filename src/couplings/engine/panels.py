@@ -9,18 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..pieces.masks import Mask
-from .dense import COLS, ROWS
 from .line import Line, line_of
+from .sides import COLS, ROWS
 from .team import ALONE, Team
-
-if TYPE_CHECKING:
-    from ..plans.scores import Scores
+from .terms import Terms
 
 Panel = tuple[slice, Tensor]
 
@@ -87,7 +84,7 @@ class Remade(Source):
         centre: what is subtracted from the logits before their exponential; None for the logits themselves.
     """
 
-    def __init__(self, scores: Scores, size: int, centre: float | None = None) -> None:
+    def __init__(self, scores: Terms, size: int, centre: float | None = None) -> None:
         self.scores, self.size, self.centre, self.shape, self.team = scores, size, centre, scores.shape, scores.team
         self._line = line_of(scores)
         self._makers: dict[int, Callable[[slice], Tensor]] = {}
@@ -117,7 +114,7 @@ class Remade(Source):
         def make(part: slice) -> Tensor:
             with torch.no_grad():
                 block = self.scores.block(part, every) if side == ROWS else self.scores.block(every, part)
-                logits = block.storage.logits if side == ROWS else block.storage.logits.T
+                logits = block.matrix() if side == ROWS else block.matrix().T
                 return logits if self.centre is None else logits.sub_(self.centre).exp_()
 
         return make

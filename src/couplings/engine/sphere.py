@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,14 +21,12 @@ from torch import Tensor
 from ..basics.precision import SAFE, softplus
 from ..basics.sizes import limits
 from ..pieces.costs import affine_on_sphere, of_cosines_
-from .forbidden import forbidden, known_symmetric
+from .forbidden import forbidden
 from .functions import ConstantMoment, Elementwise, Exponentials, Moment, Pointwise
 from .grams import Gram, SharedKeys
 from .pair_sums import Layout, PairFunctions, pair_sums
+from .terms import Term, Terms
 from .tiling import Tiling
-
-if TYPE_CHECKING:
-    from ..plans.scores import Scores, Term
 
 _SINGLE, _DOUBLE = SAFE[torch.float32], SAFE[torch.float64]
 _GRID = 65
@@ -143,7 +141,7 @@ class Joint:
 
 
 def joint(
-    *several: Scores, columns: bool = False, triangle: bool = True, log_weights: Tensor | None = None
+    *several: Terms, columns: bool = False, triangle: bool = True, log_weights: Tensor | None = None
 ) -> Joint | None:
     """The scores as functions of one cosine, under the mask of the first; None where they are not.
 
@@ -168,16 +166,14 @@ def _agree(live: SharedKeys, gram: Gram) -> bool:
     return not _moves(gram) or gram.from_same(live)
 
 
-def _layout(scores: Scores, gram: SharedKeys, columns: bool, triangle: bool) -> Layout:
+def _layout(scores: Terms, gram: SharedKeys, columns: bool, triangle: bool) -> Layout:
     n, m = scores.shape
-    triangle = triangle and gram.q is gram.k and known_symmetric(scores.mask)
+    triangle = triangle and gram.q is gram.k and (scores.mask is None or scores.mask.symmetric)
     tiling = Tiling(n, m, scores.team.side(limits(scores.device).tile, max(n, m)), triangle)
     return Layout(tiling, forbidden(scores.mask, tiling), columns and not triangle, scores.team)
 
 
-def log_sums(
-    *several: Scores, columns: bool = False, log_weights: Tensor | None = None
-) -> tuple[Tensor, Tensor] | None:
+def log_sums(*several: Terms, columns: bool = False, log_weights: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
     """log sum_j exp(h_ij) of each of the scores, (count, n), over the pairs that the first admits; None: not by tiles.
 
     With `columns` also log sum_i exp(h_ij), (count, m), from the same pass. `log_weights` (m,) weigh the columns; the
@@ -258,7 +254,7 @@ def _log(sums: Tensor) -> Tensor:
     return torch.where(some, torch.log(torch.where(some, sums, 1.0)), -torch.inf)
 
 
-def moment(plan: Scores, other: Scores, log_weights: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
+def moment(plan: Terms, other: Terms, log_weights: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
     """(sum_j exp(h_ij) up to a factor, sum_j exp(h_ij) s_ij up to the same), (n,) each; None: not by tiles.
 
     h are the logits of the plan, s those of the other scores; the plan's mask decides the pairs. `log_weights` (m,) are
@@ -318,7 +314,7 @@ def _derivative(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | 
     return next((derivative for known, derivative in _DERIVATIVES if known is fn), None)
 
 
-def pointwise(scores: Scores, fn: Callable[[Tensor], Tensor], offset: float | Tensor) -> Tensor | None:
+def pointwise(scores: Terms, fn: Callable[[Tensor], Tensor], offset: float | Tensor) -> Tensor | None:
     """sum_j fn(h_ij + offset_i), (n,), for an offset that is a number, 0-dim or a vector (n,); None: by panels."""
     vector = isinstance(offset, Tensor) and offset.dim() > 0
     shared = joint(scores, triangle=not vector)

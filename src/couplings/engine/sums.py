@@ -26,10 +26,10 @@ from torch import Tensor
 
 from ..basics.precision import SAFE
 from ..pieces.rules import Rule
-from .dense import COLS, ROWS
 from .exponentials import log_sum_exp
 from .kernels import Absorbed, Exact, Kernel
 from .panels import Panel, Source
+from .sides import COLS, ROWS
 
 Answer = Callable[[Tensor, slice], Tensor]
 """The exponents of a range of rows, from their log-sums."""

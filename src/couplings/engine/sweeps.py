@@ -9,6 +9,7 @@ themselves, for any T.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,14 +19,15 @@ from torch import Tensor
 from ..basics import checks
 from ..basics.errors import warn
 from ..basics.precision import full_precision
+from ..basics.sizes import is_small
 from ..basics.transforms import Opaque
 from ..pieces.masks import Mask
 from ..pieces.rules import Entropic, Rule
-from ..plans import feasibility
-from ..plans.coupling import Side
+from . import feasibility
 from .adjoint import Update, adjoint_of
-from .backing import Backing
-from .dense import COLS, ROWS
+from .backing import Backing, backing_of
+from .logits import Logits
+from .sides import COLS, ROWS, Side, spread
 from .sums import Extent, KernelSums, LogSums, Sums
 
 _CHECK_EVERY = 10
@@ -44,18 +46,66 @@ class Problem:
     row_step: bool
     tol: float | None
     start: Tensor
+    started: bool = False
+    """Whether the columns' potential starts from more than zeros."""
+    soft: tuple[bool, bool] = (False, False)
+    """Whether a side's mass may leave its weights: its softness is not zero."""
     mask: Mask | None = None
     """Of a balanced plan, which not every mask admits."""
 
     def spread(self) -> float:
         """How far apart the exponents of the first half-steps are, the logits aside; synchronises."""
+        if not self.started and all(side.given is None for side in self.sides):
+            return 0.0
         exponents = (self.start, *(side.weights[side.weights > 0].log() for side in self.sides))
         return sum(float(e.amax() - e.amin()) for e in exponents)
 
 
-def solve(problem: Problem, backing: Backing, softness: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def solve(problem: Problem, logits: Logits, softness: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """The potentials (f, g), with the exact gradient of the half-steps that were run."""
+    if _short(problem, logits):
+        f, g = _unrolled(problem, logits.matrix(), softness)
+        if not checks.checks_enabled() or not float(
+            (f.detach() * 0).sum() + (g.detach() * 0).sum()
+        ):  # NaN unless all are finite
+            return f, g
+    backing = backing_of(logits)
     return cast(tuple[Tensor, Tensor], _Solve.apply(problem, backing, *softness, *backing.leaves))
+
+
+_FEW = 32
+"""Sweeps up to which autograd may keep a small matrix for each half-step."""
+
+
+def _short(problem: Problem, logits: Logits) -> bool:
+    """Whether half-steps cost less as plain operations than their bookkeeping: few of them, on one small matrix."""
+    plain = problem.tol is None and isinstance(problem.rule, Entropic) and problem.sweeps <= _FEW
+    uniform = all(side.given is None for side in problem.sides)
+    if problem.mask is not None and not problem.mask.by_ids and checks.checks_enabled():
+        return False  # it may admit no plan at all, which only the careful way notices
+    steps = problem.row_step or (problem.sweeps > 0 and any(side.constrained for side in problem.sides))
+    return plain and uniform and steps and logits.whole and is_small(*logits.shape, logits.device)
+
+
+def _unrolled(problem: Problem, h: Tensor, softness: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The half-steps as they are written down, left to autograd."""
+    potentials = [h.new_zeros(h.shape[0]), problem.start]
+    read = [False, bool(problem.started)]
+    """Whether a potential is more than zeros."""
+
+    def half_step(side: int) -> None:
+        if problem.sides[side].constrained:
+            x = h + spread(potentials[1 - side], 1 - side) if read[1 - side] else h
+            root = math.log(h.shape[1 - side]) - torch.logsumexp(x, 1 - side)
+            potentials[side] = root / (1 + softness[side]) if problem.soft[side] else root
+            read[side] = True
+
+    for _ in range(problem.sweeps):
+        half_step(ROWS)
+        half_step(COLS)
+    if problem.row_step:
+        half_step(ROWS)
+    return potentials[ROWS], potentials[COLS]
 
 
 class _Solve(Opaque):
@@ -129,7 +179,7 @@ class _Run:
     def __init__(self, problem: Problem, sums: Sums, softness: tuple[Tensor, Tensor]) -> None:
         self.problem, self.sums, self.softness = problem, sums, softness
         self.potentials = [problem.start.new_zeros(problem.sides[ROWS].weights.shape[0]), problem.start]
-        self.log_weights = [side.weights.log() for side in problem.sides]
+        self.log_weights = [side.log_weights for side in problem.sides]
         self.history: list[tuple[int, Tensor]] = []
 
     @property
@@ -180,7 +230,7 @@ class _Run:
     def settle(self, side: int, own: Tensor) -> None:
         """Take the potential, after a look at it."""
         if checks.checks_enabled() and len(self.history) < 2:
-            feasibility.solvable("row" if side == ROWS else "column", own, self.problem.sides[side].weights)
+            feasibility.solvable("row" if side == ROWS else "column", own, self.problem.sides[side])
         self.potentials[side] = _finite(own)
         self.history.append((side, self.potentials[side]))
 

@@ -104,7 +104,9 @@ class Batch:
 
     def positive_scores(self, temperature: float | Tensor, cost: Cost) -> Scores:
         """Scores of each anchor and its positives alone, (N, views - 1)."""
-        return Scores.from_gram(self.gram.gather(self.positives), temperature=temperature, cost=cost)
+        if "positives" not in self._blocks:
+            self._blocks["positives"] = self.gram.gather(self.positives)
+        return Scores.from_gram(self._blocks["positives"], temperature=temperature, cost=cost)
 
     def all_but(self, partner: Mask) -> Mask:
         """The mask that leaves the negatives and this positive."""

@@ -18,7 +18,7 @@ from ..basics.transforms import transformed
 from ..batches.distributed import Shares
 from ..engine.grams import OwnKeys, SharedKeys
 from ..engine.team import ALONE, Team
-from ..pieces.masks import GivenMask, Mask, SameId
+from ..pieces.masks import GivenMask, Mask, Mutual, SameId
 from ..plans.coupling import Coupling
 from ..plans.targets import Given, Target
 from .batch import Batch
@@ -173,7 +173,11 @@ class _Frame:
     @cached_property
     def partners(self) -> tuple[SameId, ...]:
         """One mask a positive, naming exactly its pairs."""
-        return tuple(self.same(self.sample * self.views + shift, self.cell) for shift in self.shifted)
+        both_ways = [2 * k == self.views for k in range(1, self.views)]
+        return tuple(
+            self.same(self.sample * self.views + shift, self.cell, kind=Mutual if mutual else SameId)
+            for shift, mutual in zip(self.shifted, both_ways, strict=True)
+        )
 
     @cached_property
     def itself(self) -> SameId:
@@ -185,10 +189,12 @@ class _Frame:
         """Pairs of one sample."""
         return self.same(self.sample)
 
-    def same(self, rows: Tensor, cols: Tensor | None = None, queue: Tensor | None = None) -> SameId:
+    def same(
+        self, rows: Tensor, cols: Tensor | None = None, queue: Tensor | None = None, kind: type[SameId] = SameId
+    ) -> SameId:
         """Rows against the batch's columns (the rows' ids unless given), then the queue's."""
         cols, queue = rows if cols is None else cols, self.nobody if queue is None else queue
-        return SameId(rows, torch.cat([cols, queue]) if len(queue) else cols)
+        return kind(rows, torch.cat([cols, queue]) if len(queue) else cols)
 
     def ids(self, name: str, ids: Tensor, queue: Tensor | None = None) -> SameId:
         """Ids of the samples (n,), checked, as a mask."""

@@ -136,8 +136,9 @@ class CACR(Loss):
             kernel = log_debiased(log_mean, positive, self.tau_plus, -4 * self.cost.t)
             return torch.logsumexp(kernel, 0)[0] - math.log(len(kernel)) if self.pooled else kernel.mean()
         score = batch.block_scores(block, 1.0, batch.same, self.cost)
-        positive = score.at(block.anchors, block.positives)
-        return (plan.expect(score).mean() - self.tau_plus * positive.mean()) / (1 - self.tau_plus)
+        if not self.tau_plus:
+            return plan.expect(score).mean()
+        return (plan.expect(score).mean() - self.tau_plus * score.along(block.positives).mean()) / (1 - self.tau_plus)
 
 
 class SinkhornCACR(CACR):

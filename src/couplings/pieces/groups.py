@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ..basics.sizes import slices
 from ..basics.transforms import Opaque
-from .masks import Mask, SameId, _Either, _Except, _Not
 
 _CHUNK = 1024
 """Rows that are summed together in double precision."""
@@ -184,42 +183,39 @@ class GroupMatrix:
         return GroupMatrix(tuple((g.T, w) for g, w in self.parts), (self.shape[1], self.shape[0])).times(y)
 
 
-class _Reader:
-    """Indicators of masks; ids that come again are grouped once."""
+class Reader:
+    """Indicators of pairs with equal ids; ids that come again are grouped once."""
 
     def __init__(self, one: GroupMatrix) -> None:
         self.one = one
-        self._groups: dict[SameId, Groups] = {}
+        """The matrix of ones."""
+        self._known: list[tuple[Tensor, Tensor, Groups]] = []
 
-    def read(self, mask: Mask) -> GroupMatrix | None:
-        """The indicator of the pairs that the mask names; None when it is not made of ids."""
-        if isinstance(mask, SameId):
-            return GroupMatrix(((self._grouped(mask), 1.0),), mask.shape)
-        if isinstance(mask, _Not):
-            inner = self.read(mask.mask)
-            return None if inner is None else self.one - inner
-        if not isinstance(mask, _Either | _Except):
-            return None
-        first, second = self.read(mask.first), self.read(mask.second)
-        if first is None or second is None:
-            return None
-        both = first * second
-        return first - both if isinstance(mask, _Except) else first + second - both
-
-    def _grouped(self, mask: SameId) -> Groups:
-        if mask not in self._groups:
-            self._groups[mask] = Groups.by(torch.cat([mask.rows, mask.cols]), mask.shape[0])
-        return self._groups[mask]
+    def same(self, rows: Tensor, cols: Tensor) -> GroupMatrix:
+        """One where the id of the row is that of the column."""
+        groups = next((known for r, c, known in self._known if r is rows and c is cols), None)
+        if groups is None:
+            groups = Groups.by(torch.cat([rows, cols]), len(rows))
+            self._known.append((rows, cols, groups))
+        return GroupMatrix(((groups, 1.0),), (len(rows), len(cols)))
 
 
-def level_matrix(levels: Iterable[tuple[Mask, float]], rest: float, one: GroupMatrix) -> GroupMatrix | None:
+class Indicated(Protocol):
+    """A set of pairs that may be made of ids."""
+
+    def indicator(self, reader: Reader) -> GroupMatrix | None:
+        """One on the pairs; None when they are not made of ids."""
+        ...
+
+
+def level_matrix(levels: Iterable[tuple[Indicated, float]], rest: float, one: GroupMatrix) -> GroupMatrix | None:
     """The matrix whose entries are the weight of the last level that names a pair, else `rest`.
 
-    None where a mask is not made of ids. `one` is the matrix of ones.
+    None where a level is not made of ids. `one` is the matrix of ones.
     """
-    reader, total = _Reader(one), one * rest
-    for mask, weight in levels:
-        named = reader.read(mask)
+    reader, total = Reader(one), one * rest
+    for level, weight in levels:
+        named = level.indicator(reader)
         if named is None:
             return None
         total = total - total * named + named * weight

@@ -30,6 +30,11 @@ class Marginal(ABC):
         """Whether this side has a potential to solve for."""
         return True
 
+    @property
+    def soft(self) -> bool:
+        """Whether its mass may leave its weights."""
+        return False
+
     def softness(self, temperature: float | Tensor, like: Tensor) -> Tensor:
         """The number c of the half-step, as a 0-dim tensor."""
         return like.new_zeros(())
@@ -73,6 +78,11 @@ class KL(Marginal):
 
     def __post_init__(self) -> None:
         positive("rho", self.rho)
+
+    @property
+    def soft(self) -> bool:
+        """Always."""
+        return True
 
     def softness(self, temperature: float | Tensor, like: Tensor) -> Tensor:
         """temperature / rho."""

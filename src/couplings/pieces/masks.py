@@ -9,18 +9,23 @@ by hand.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from ..basics.checks import require, tensor, unchanged, version
-from ..basics.sizes import Index, limits, slices
+from ..basics.sizes import Index, is_large, row_parts
+from .groups import GroupMatrix, Reader, level_matrix
 
 _LISTED = 16
 """Forbidden pairs a row or column that are few enough to be listed."""
+
+
+_Made = TypeVar("_Made")
 
 
 class Mask(ABC):
@@ -38,6 +43,11 @@ class Mask(ABC):
     @abstractmethod
     def block(self, rows: Index, cols: Index) -> Mask:
         """The mask of a sub-matrix, by row and column indices or slices."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where pairs are looked up."""
+        return self.block(slice(0, 1), slice(0, 1)).forbidden().device
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
         """Whether the pairs (i, j) are forbidden; index shapes that broadcast."""
@@ -62,8 +72,11 @@ class Mask(ABC):
         return None
 
     def few_pairs(self) -> tuple[Tensor, Tensor] | None:
-        """The forbidden pairs where they are few enough to be listed, else None."""
-        return self.pairs(_LISTED * sum(self.shape))
+        """The forbidden pairs where they are few enough to be listed, else None.
+
+        Only on a CPU: how many they are is read, which an accelerator would have to wait for.
+        """
+        return self.pairs(_LISTED * sum(self.shape)) if self.device.type == "cpu" else None
 
     @cached_property
     def listed(self) -> tuple[Tensor, Tensor] | None:
@@ -72,25 +85,40 @@ class Mask(ABC):
 
     @cached_property
     def _row_counts(self) -> Tensor:
-        from .groups import GroupMatrix, level_matrix
-
         n, m = self.shape
+        device = self.device
+        if not is_large(n, m, device):
+            return self.forbidden().sum(1)
         if self.listed is not None:
             return torch.bincount(self.listed[0], minlength=n)
-        device = self.block(slice(0, 1), slice(0, 1)).forbidden().device
-        by_ids = level_matrix([(self, 1.0)], 0.0, GroupMatrix.ones(self.shape, device))
+        one = GroupMatrix.ones(self.shape, device)
+        by_ids = level_matrix([(self, 1.0)], 0.0, one) if device.type == "cpu" else None
         if by_ids is not None:
             return by_ids.times(torch.ones(m, dtype=torch.float64, device=device)).round().long()
-        every, rows = slice(None), max(1, limits(device).panel // m)
-        return torch.cat([self.block(part, every).forbidden().sum(1) for part in slices(n, rows)])
+        parts = row_parts(n, m, device)
+        return torch.cat([self.block(part, slice(None)).forbidden().sum(1) for part in parts])
 
     def row_counts(self) -> Tensor:
         """How many columns each row may not use, (n,), without the matrix; found once."""
         return self._row_counts
 
+    def once(self, key: object, make: Callable[[], _Made]) -> _Made:
+        """What is made of the mask for a key; the last one is remembered, since a mask does not change."""
+        known = self._last
+        if known is None or known[0] != key:
+            known = key, make()
+            object.__setattr__(self, "_last", known)
+        return cast(_Made, known[1])
+
+    _last: ClassVar[tuple[object, object] | None] = None
+
     def id_masks(self) -> Iterator[SameId]:
         """The id masks whose every pair is forbidden: what exact feasibility is checked on."""
         yield from ()
+
+    def indicator(self, reader: Reader) -> GroupMatrix | None:
+        """One where a pair is forbidden, as a sum over groups; None for a mask that is not made of ids."""
+        return None
 
     def __or__(self, other: Mask) -> Mask:
         """Forbidden by either."""
@@ -143,11 +171,16 @@ class SameId(Mask):
 
     def block(self, rows: Index, cols: Index) -> Mask:
         """The mask of a sub-matrix."""
-        return SameId(self.rows[rows], self.cols[cols])
+        return _of_copies(self.rows[rows], self.cols[cols])
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
         """Ids looked up, O(pairs)."""
         return self.rows[i] == self.cols[j]
+
+    @property
+    def device(self) -> torch.device:
+        """Of the ids."""
+        return self.rows.device
 
     @property
     def by_ids(self) -> bool:
@@ -157,11 +190,11 @@ class SameId(Mask):
     @property
     def symmetric(self) -> bool:
         """Where rows and columns have the same ids."""
-        return self.rows is self.cols or torch.equal(self.rows, self.cols)
+        return _same(self.rows, self.cols)
 
     def is_transpose_of(self, other: Mask) -> bool:
         """Ids exchanged."""
-        return isinstance(other, SameId) and torch.equal(self.rows, other.cols) and torch.equal(self.cols, other.rows)
+        return isinstance(other, SameId) and _same(self.rows, other.cols) and _same(self.cols, other.rows)
 
     def pairs(self, limit: int) -> tuple[Tensor, Tensor] | None:
         """Rows and columns joined on their ids, O((n + m) log m)."""
@@ -179,6 +212,35 @@ class SameId(Mask):
     def id_masks(self) -> Iterator[SameId]:
         """Itself."""
         yield self
+
+    def indicator(self, reader: Reader) -> GroupMatrix:
+        """One group an id."""
+        return reader.same(self.rows, self.cols)
+
+
+class Mutual(SameId):
+    """Equal ids that hold both ways: (i, j) is named exactly where (j, i) is, as whoever makes it knows."""
+
+    @property
+    def symmetric(self) -> bool:
+        """By declaration; keys of a queue have no rows of their own."""
+        return len(self.rows) == len(self.cols)
+
+
+def _of_copies(rows: Tensor, cols: Tensor) -> SameId:
+    """Of ids that nobody else can write to."""
+    mask = object.__new__(SameId)
+    object.__setattr__(mask, "rows", rows)
+    object.__setattr__(mask, "cols", cols)
+    return mask
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two vectors hold the same ids; an accelerator is not asked for its numbers, only where they are."""
+    if a is b or a.device.type == "cpu":
+        return a is b or (b.device == a.device and torch.equal(a, b))
+    mine, theirs = ((x.untyped_storage()._cdata, x.storage_offset(), x.stride(), x.shape) for x in (a, b))
+    return mine == theirs
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +308,14 @@ class _Pair(Mask):
             return False
         return self.first.is_transpose_of(other.first) and self.second.is_transpose_of(other.second)
 
+    def indicator(self, reader: Reader) -> GroupMatrix | None:
+        first, second = self.first.indicator(reader), self.second.indicator(reader)
+        return None if first is None or second is None else self._combined(first, second)
+
+    @abstractmethod
+    def _combined(self, first: GroupMatrix, second: GroupMatrix) -> GroupMatrix:
+        """The indicator, of those of both."""
+
 
 class _Either(_Pair):
     def forbidden(self) -> Tensor:
@@ -265,6 +335,9 @@ class _Either(_Pair):
         yield from self.first.id_masks()
         yield from self.second.id_masks()
 
+    def _combined(self, first: GroupMatrix, second: GroupMatrix) -> GroupMatrix:
+        return first + second - first * second
+
 
 class _Except(_Pair):
     def forbidden(self) -> Tensor:
@@ -279,6 +352,9 @@ class _Except(_Pair):
             return None
         kept = ~self.second.at(*first)
         return first[0][kept], first[1][kept]
+
+    def _combined(self, first: GroupMatrix, second: GroupMatrix) -> GroupMatrix:
+        return first - first * second
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,3 +381,7 @@ class _Not(Mask):
 
     def block(self, rows: Index, cols: Index) -> Mask:
         return _Not(self.mask.block(rows, cols))
+
+    def indicator(self, reader: Reader) -> GroupMatrix | None:
+        inner = self.mask.indicator(reader)
+        return None if inner is None else reader.one - inner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,21 +12,12 @@ from torch import Tensor
 from ..basics import checks
 from ..basics.errors import NotConverged
 from ..basics.precision import full_precision, recorded
-from ..engine import sphere
-from ..engine.dense import COLS, ROWS, Dense, spread
+from ..engine import feasibility
 from ..engine.grams import pick
+from ..engine.sides import COLS, ROWS, Side, spread
 from ..pieces.rules import Entropic, Rule
-from . import feasibility
-from .potentials import Deferred, Potentials, Solved
+from .potentials import Potentials, Solved
 from .scores import Scores
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """Rows or columns of a problem: reference weights, and whether they constrain the plan."""
-
-    weights: Tensor
-    constrained: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +40,7 @@ class Coupling:
     potentials: Potentials
     rule: Rule
     sides: tuple[Side, Side]
-    softness: tuple[Tensor, Tensor]
+    softness: tuple[float | Tensor, float | Tensor]
 
     @property
     def f(self) -> Tensor:
@@ -79,17 +69,17 @@ class Coupling:
 
     def detach(self) -> Coupling:
         """The same coupling as a constant."""
-        softness = (self.softness[ROWS].detach(), self.softness[COLS].detach())
-        scores = self.scores.detach()
-        if "storage" in self.scores.__dict__:  # not computed a second time
-            scores.__dict__["storage"] = Dense(self.scores.storage.logits.detach())
-        return replace(self, scores=scores, potentials=self.potentials.detach(), softness=softness)
+        first, second = (c.detach() if isinstance(c, Tensor) else c for c in self.softness)
+        scores, potentials = self.scores.detach(), self.potentials.detach()
+        return replace(self, scores=scores, potentials=potentials, softness=(first, second))
 
     def rows(self, part: slice) -> Coupling:
         """The plan of some rows, with their share of the mass."""
-        side = replace(self.sides[ROWS], weights=self.a[part])
-        scores = self.scores.block(part, slice(None))
-        return replace(self, scores=scores, potentials=self.potentials.rows(part), sides=(side, self.sides[COLS]))
+        scores = self.scores.of_rows(part)
+        if scores is self.scores:
+            return self
+        sides = self.sides[ROWS].part(part), self.sides[COLS]
+        return replace(self, scores=scores, potentials=self.potentials.rows(part), sides=sides)
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
@@ -101,27 +91,35 @@ class Coupling:
         return replace(self, scores=self.scores.with_leaves(*leaves[:-2]), potentials=Solved(*leaves[-2:]))
 
     def per_row(self, fn: Callable[..., Tensor], *parts: object) -> Tensor:
-        """fn(coupling, rows, *parts), or of panels of its rows where the matrix is too large; concatenated.
+        """fn(coupling, rows, *parts), or of several ranges of its rows where the matrix is too large; concatenated.
 
-        Each panel is made again for the gradient, which reaches the coupling and the parts.
+        Each range is made again for the gradient, which reaches the coupling and the parts.
         """
-        if not self.scores.blocked:
-            return fn(self, slice(0, len(self.a)), *parts)
-        _ = self.f  # solved before the first panel, not within it
-        return self.scores.by_panels(lambda part, plan, *rest: fn(plan.rows(part), part, *rest), self, *parts)
+        self._solve_first()
+        return self.scores.map_rows(lambda part, plan, *rest: fn(plan.rows(part), part, *rest), self, *parts)
 
     def over_rows(self, fn: Callable[..., Tensor], *parts: object) -> Tensor:
-        """The sum over panels of fn(coupling, *parts), which sums over rows."""
-        if not self.scores.blocked:
-            return fn(self, *parts)
-        _ = self.f
-        summed = partial(self.scores.by_panels, summed=True)
+        """The sum over ranges of rows of fn(coupling, *parts), which sums over rows."""
+        self._solve_first()
+        summed = partial(self.scores.map_rows, summed=True)
         return summed(lambda part, plan, *rest: fn(plan.rows(part), *rest), self, *parts)
+
+    def _solve_first(self) -> None:
+        """Before the first range of rows is made, not within it."""
+        if not self.scores.whole:
+            _ = self.f
 
     def log_at(self, i: Tensor, j: Tensor) -> Tensor:
         """log P at pairs (i, j) that the mask admits, any broadcastable index shapes, O(pairs d)."""
         exponent = pick(self.f, i) + pick(self.g, j) + self.scores.at(i, j)
-        return torch.log(pick(self.a, i)) + torch.log(pick(self.b, j)) + self.rule.log_density(exponent)
+        return self.rule.log_density(exponent) + self.sides[ROWS].log_at(i) + self.sides[COLS].log_at(j)
+
+    def log_along(self, columns: Tensor) -> Tensor:
+        """log P of each row at its own columns (n, p), which the mask admits."""
+        exponent, g = self.scores.along(columns) + self.f[:, None], self.potentials.of_columns
+        density = self.rule.log_density(exponent if g is None else exponent + pick(g, columns))
+        rows = torch.arange(len(columns), device=columns.device)[:, None]
+        return density + self.sides[ROWS].log_at(rows) + self.sides[COLS].log_at(columns)
 
     def log_conditional_at(self, i: Tensor, j: Tensor) -> Tensor:
         """log P(j | i) at the pairs (i, j)."""
@@ -129,24 +127,25 @@ class Coupling:
 
     def log_plan(self) -> Tensor:
         """log P at all pairs, (n, m); minus infinity where a pair carries no mass."""
-        exponent = self.scores.storage.logits + (self.f[:, None] + self.g)
-        return self.rule.log_density(exponent) + (torch.log(self.a)[:, None] + torch.log(self.b))
+        weights = self.sides[ROWS].log_weights[:, None] + self.sides[COLS].log_weights
+        return self.rule.log_density(self._exponent()) + weights
+
+    def _exponent(self) -> Tensor:
+        """f_i + g_j + h_ij, (n, m)."""
+        return self.scores.matrix() + (self.f[:, None] + self.g)
 
     def log_partition(self) -> Tensor:
         """log sum_j exp(g_j + s_ij / temperature) of each row, (n,): read off the potential of a softmax's rows.
 
         Only for an entropic plan whose rows were solved last, `Fixed`, with uniform columns: what losses build.
         """
-        return -self.f + math.log(len(self.b))
+        return self.potentials.log_partition
 
     @cached_property
     def _density(self) -> Tensor:
         """P_ij / a_i, (n, m)."""
         with recorded():
-            return self._made_density()
-
-    def _made_density(self) -> Tensor:
-        return self.rule.density(self.scores.storage.logits + (self.f[:, None] + self.g)) * self.b
+            return self.rule.density(self._exponent()) * self.b
 
     def plan(self) -> Tensor:
         """The plan as a matrix, (n, m)."""
@@ -163,7 +162,7 @@ class Coupling:
 
     def column_mass(self) -> Tensor:
         """P^T 1, (m,): how much mass each column attracts; hubs stand out."""
-        with full_precision(self.f.device):
+        with full_precision(self.scores.device):
             return self.over_rows(lambda plan: plan.a @ plan._density)
 
     def marginals(self) -> tuple[Tensor, Tensor]:
@@ -172,27 +171,21 @@ class Coupling:
 
     def apply(self, v: Tensor) -> Tensor:
         """P v for v of shape (m,) or (m, k)."""
-        with full_precision(self.f.device):
+        with full_precision(self.scores.device):
             moved = self.per_row(lambda plan, _, v: plan._density @ v.to(plan._density), v)
         return spread(self.a, ROWS) * moved if v.dim() == 2 else self.a * moved
 
     def expect(self, scores: Scores) -> Tensor:
         """E_{P(.|i)}[other logits_ij] for each row, (n,); the mask of the plan decides the pairs."""
-        with full_precision(self.g.device):
-            sums = sphere.moment(self.scores, scores, self._log_columns) if self._by_tiles(scores) else None
-            if sums is None:
-                return self.per_row(lambda plan, part, scores: plan._expect(scores.of_rows(part)), scores)
-        mass, total = sums
-        return total / torch.where(mass > 0, mass, 1.0)
-
-    def _by_tiles(self, scores: Scores) -> bool:
-        """Whether what rows expect is a ratio of sums that tiles make: it does not depend on their potential then."""
-        return self.scores.tiled and scores.tiled and isinstance(self.rule, Entropic)
+        if isinstance(self.rule, Entropic):
+            return self.scores.moment(scores, self._log_columns)
+        return self.per_row(lambda plan, part, scores: plan._expect(scores.of_rows(part)), scores)
 
     @property
     def _log_columns(self) -> Tensor | None:
         """log b + g, None where it is the same for all columns."""
-        return None if isinstance(self.potentials, Deferred) else self.g + torch.log(self.b)
+        g = self.potentials.of_columns
+        return None if g is None else g + self.sides[COLS].log_weights
 
     def _expect(self, scores: Scores) -> Tensor:
         weights = self.conditional()
@@ -200,25 +193,19 @@ class Coupling:
 
     def log_expect(self, scores: Scores) -> Tensor:
         """log E_{P(.|i)}[exp(other logits_ij)] for each row, (n,): one log-sum-exp of added exponents."""
-        both = self.scores, self.scores + scores
-        with full_precision(self.g.device):
-            sums = sphere.log_sums(*both, log_weights=self._log_columns) if self._by_tiles(scores) else None
-            if sums is None:
-                return self.per_row(lambda plan, part, scores: plan._log_expect(scores.of_rows(part)), scores)
-        log_weights, log_weighed = sums[0].unbind(0)
-        return log_weighed - log_weights
+        if isinstance(self.rule, Entropic):
+            return self.scores.log_moment(scores, self._log_columns)
+        return self.per_row(lambda plan, part, scores: plan._log_expect(scores.of_rows(part)), scores)
 
     def _log_expect(self, scores: Scores) -> Tensor:
-        exponent = self.scores.storage.logits + (self.f[:, None] + self.g)
-        weights = self.rule.log_density(exponent) + torch.log(self.b)
+        weights = self.rule.log_density(self._exponent()) + self.sides[COLS].log_weights
         return torch.logsumexp(weights + scores.unmasked(), 1) - torch.logsumexp(weights, 1)
 
     def support_size(self) -> Tensor:
         """How many pairs the mask admits, 0-dim, in the dtype of the scores."""
-        if self.scores.blocked and (mask := self.scores.mask) is not None:
-            n, m = self.scores.shape
-            return self.a.new_tensor(n * m) - mask.row_counts().sum()
-        return self.over_rows(_support)
+        (n, m), mask = self.scores.shape, self.scores.mask
+        pairs = self.scores.like.new_full((), n * m)
+        return pairs if mask is None else pairs - mask.row_counts().sum()
 
     def dual(self) -> Tensor:
         """sum_ij a_i b_j Phi(f_i + g_j + h_ij) - <a, f> - <b, g>, 0-dim: the dual objective between Fixed sides.
@@ -281,14 +268,9 @@ class Coupling:
         return int((self.row_mass() <= 0).sum())
 
 
-def _support(plan: Coupling) -> Tensor:
-    logits = plan.scores.storage.logits
-    return (logits > -torch.inf).sum().to(logits.dtype)
-
-
 def _integral(plan: Coupling) -> Tensor:
     """sum_ij a_i b_j Phi(f_i + g_j + h_ij)."""
-    integral = plan.rule.integral(plan.scores.storage.logits + (plan.f[:, None] + plan.g))
+    integral = plan.rule.integral(plan._exponent())
     return (plan.a[:, None] * integral * plan.b).sum()
 
 

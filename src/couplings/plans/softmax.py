@@ -1,4 +1,4 @@
-"""Plans whose rows alone are constrained: softmaxes, whose potential is solved for when it is asked for.
+"""Plans whose rows alone are constrained: softmaxes, whose potential is a log-sum-exp, made when it is asked for.
 
     f_i = -log( (1 / m) sum_j exp(h_ij) ) / (1 + c)
 
@@ -7,7 +7,6 @@ What such a plan expects of its rows does not depend on f, so a loss of expectat
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -16,38 +15,37 @@ from torch import Tensor
 
 from ..basics import checks
 from ..basics.precision import recorded
-from ..engine import sphere
+from ..engine import feasibility
+from ..engine.sides import Side
 from ..pieces.marginals import Fixed, Marginal
 from ..pieces.rules import Entropic
-from . import feasibility
-from .coupling import Coupling, Side
-from .potentials import Deferred, Solved
+from .coupling import Coupling
+from .potentials import OfSoftmax
 from .scores import Scores
 
 
 def row_softmax(scores: Scores, rows: Marginal) -> Coupling:
-    """The plan of one row half-step over uniform, free columns: now from one matrix, later by tiles or panels."""
-    like = scores.terms[0].gram.like
-    n, m = scores.shape
-    a = rows.resolve("rows", n, like)
-    c = rows.softness(scores.temperature, like)
-    sides = Side(a, True), Side(like.new_full((m,), 1 / m), False)
-    softness = c, like.new_zeros(())
-    if not (scores.tiled or scores.blocked):
-        return Coupling(scores, Solved(_potential(scores, a, c, None), like.new_zeros(m)), Entropic(), sides, softness)
-    if scores.mask is not None and checks.checks_enabled():
-        alone = scores.mask.row_counts() == m
-        feasibility.solvable("row", torch.where(alone, torch.inf, 0.0), a)
-    potentials = Deferred(lambda: _potential(scores, a, c, _tiled(scores)), like.new_zeros(m))
-    return Coupling(scores, potentials, Entropic(), sides, softness)
+    """The plan of one row half-step over uniform, free columns."""
+    (n, m), like = scores.shape, scores.like
+    a = Side(n, like, True, None if rows.weights is None else rows.resolve("rows", n, like))
+    c = rows.softness(scores.temperature, like) if rows.soft else 0.0
+    potentials = OfSoftmax(partial(_solved, scores, a), m, c)
+    if checks.checks_enabled():
+        if scores.whole or not scores.built_in:  # a cost that is not ours may return NaN
+            _ = potentials.log_partition
+        elif scores.mask is not None:
+            alone = scores.mask.row_counts() == m
+            feasibility.solvable("row", torch.where(alone, torch.inf, 0.0), a)
+    return Coupling(scores, potentials, Entropic(), (a, Side(m, like, False)), (c, 0.0))
 
 
 def row_softmax_both_ways(there: Scores, back: Scores) -> tuple[Coupling, Coupling]:
     """Row softmaxes of scores and of their transpose, solved in one pass."""
-    once = _Once(there)
-    plans = row_softmax(there, Fixed()), row_softmax(back, Fixed())
-    solved = [Deferred(partial(once.potential, plan, side), plan.g) for side, plan in enumerate(plans)]
-    first, second = (replace(plan, potentials=late) for plan, late in zip(plans, solved, strict=True))
+    once, plans = _Once(there), (row_softmax(there, Fixed()), row_softmax(back, Fixed()))
+    first, second = (
+        replace(plan, potentials=OfSoftmax(partial(once.solved, plan, side), plan.scores.shape[1], 0.0))
+        for side, plan in enumerate(plans)
+    )
     return first, second
 
 
@@ -60,28 +58,15 @@ class _Once:
     @cached_property
     def log_sums(self) -> tuple[Tensor, Tensor] | None:
         with recorded():
-            return sphere.log_sums(self.scores, columns=True)
+            return self.scores.log_sum_exp_both_ways()
 
-    def potential(self, plan: Coupling, side: int) -> Tensor:
+    def solved(self, plan: Coupling, side: int) -> Tensor:
         known = self.log_sums
-        return _potential(plan.scores, plan.a, plan.softness[0], None if known is None else known[side][0])
+        return _solved(plan.scores, plan.sides[0], None if known is None else known[side])
 
 
-def _potential(scores: Scores, a: Tensor, c: Tensor, log_sums: Tensor | None) -> Tensor:
-    if log_sums is None:
-        log_sums = _untiled(scores)
-    f = (math.log(scores.shape[1]) - log_sums) / (1 + c)
+def _solved(scores: Scores, rows: Side, log_sums: Tensor | None = None) -> Tensor:
+    log_sums = scores.log_sum_exp() if log_sums is None else log_sums
     if checks.checks_enabled():
-        feasibility.solvable("row", f.detach(), a)
-    return torch.where(f.isinf(), 0.0, f)
-
-
-def _tiled(scores: Scores) -> Tensor | None:
-    known = sphere.log_sums(scores) if scores.tiled else None
-    return None if known is None else known[0][0]
-
-
-def _untiled(scores: Scores) -> Tensor:
-    if not scores.blocked:
-        return torch.logsumexp(scores.storage.logits, 1)
-    return scores.by_panels(lambda part, whole: torch.logsumexp(whole.of_rows(part).storage.logits, 1), scores)
+        feasibility.solvable("row", log_sums.detach(), rows)
+    return log_sums

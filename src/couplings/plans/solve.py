@@ -19,12 +19,12 @@ from torch import Tensor
 from ..basics import checks
 from ..basics.errors import InvalidInput
 from ..basics.precision import full_precision
-from ..engine.backing import backing_of
+from ..engine import feasibility
+from ..engine.sides import Side
 from ..engine.sweeps import Problem, solve
 from ..pieces.marginals import Fixed, Free, Marginal
 from ..pieces.rules import Entropic, Power, Rule
-from . import feasibility
-from .coupling import Coupling, Side
+from .coupling import Coupling
 from .potentials import Solved
 from .scores import Scores
 from .softmax import row_softmax, row_softmax_both_ways
@@ -95,24 +95,26 @@ def couple(
         if plain and _is_softmax(rows, cols, rule):
             return row_softmax(scores, rows)
         scores, a, b = _weighted(scores, rows, cols, skip_empty)
-        like = _like(scores)
+        like = scores.like
         problem = Problem(
             rule=rule,
-            sides=(Side(a, rows.constrained), Side(b, cols.constrained)),
+            sides=(a, b),
             sweeps=sweeps if rows.constrained and cols.constrained else min(sweeps, 1),
             row_step=row_step,
             tol=tol,
             start=_start(init, like, scores.shape[1]),
+            started=init is not None,
+            soft=(rows.soft, cols.soft),
             mask=scores.mask if isinstance(rows, Fixed) and isinstance(cols, Fixed) else None,
         )
         softness = rows.softness(scores.temperature, like), cols.softness(scores.temperature, like)
-        f, g = solve(problem, backing_of(scores), softness)
+        f, g = solve(problem, scores, softness)
     return Coupling(scores, Solved(f, g), rule, problem.sides, softness)
 
 
 def couple_both_ways(there: Scores, back: Scores) -> tuple[Coupling, Coupling]:
     """Row-normalised plans of scores and of those of the opposite direction: one pass where they are transposes."""
-    if there.tiled and back.is_transpose_of(there):
+    if not there.whole and back.is_transpose_of(there):
         return row_softmax_both_ways(there, back)
     return couple(there), couple(back)
 
@@ -163,31 +165,28 @@ def _has_half_step(rows: Marginal, cols: Marginal, sweeps: int, row_step: bool) 
     return row_step or (sweeps > 0 and (rows.constrained or cols.constrained))
 
 
-def _weighted(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) -> tuple[Scores, Tensor, Tensor]:
-    """The weights of both sides, and the scores without the rows and columns that have none."""
+def _weighted(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) -> tuple[Scores, Side, Side]:
+    """Both sides with their weights, and the scores without the rows and columns that have none."""
     given = rows.weights is not None or cols.weights is not None
-    like = _like(scores)
-    a, b = rows.resolve("rows", scores.shape[0], like), cols.resolve("cols", scores.shape[1], like)
-    if given:
-        scores = _without_weightless(scores, a, b)
-    if skip_empty:
-        a, b = feasibility.without_empty(scores, a, b, rows.constrained, cols.constrained)
+    (n, m), like = scores.shape, scores.like
+    sides = Side(n, like, rows.constrained), Side(m, like, cols.constrained)
+    if given or skip_empty:
+        a, b = rows.resolve("rows", n, like), cols.resolve("cols", m, like)
+        scores = _without_weightless(scores, a, b) if given else scores
+        if skip_empty:
+            a, b = feasibility.without_empty(scores, a, b, rows.constrained, cols.constrained)
+        sides = Side(n, like, rows.constrained, a), Side(m, like, cols.constrained, b)
     if checks.checks_enabled() and isinstance(rows, Fixed) and isinstance(cols, Fixed):
         if given:
-            feasibility.same_mass(a, b)
+            feasibility.same_mass(sides[0].weights, sides[1].weights)
         if scores.mask is not None:
-            feasibility.balanced(scores.mask, a, b)
-    return scores, a, b
+            feasibility.balanced(scores.mask, *sides)
+    return scores, *sides
 
 
 def _without_weightless(scores: Scores, a: Tensor, b: Tensor) -> Scores:
     mask = feasibility.Weightless(a == 0, b == 0)
     return scores.masked(mask) if mask.any else scores
-
-
-def _like(scores: Scores) -> Tensor:
-    """A constant in the precision and on the device of the logits."""
-    return scores.terms[0].gram.like if scores.blocked else scores.storage.logits.detach()
 
 
 def _start(init: Tensor | None, like: Tensor, m: int) -> Tensor:

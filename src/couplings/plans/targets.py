@@ -17,14 +17,14 @@ from torch import Tensor
 from ..basics import checks
 from ..basics.errors import InvalidInput
 from ..basics.precision import at_least_single
-from ..basics.sizes import limits, slices
+from ..basics.sizes import is_large, row_parts
 from ..engine.grams import SharedKeys, pick
+from ..engine.terms import Term
 from ..pieces.costs import InnerProduct
 from ..pieces.groups import product
 from ..pieces.masks import Mask
 from ..pieces.rules import Entropic
 from .coupling import Coupling
-from .scores import Scores, Term
 
 
 class Part(ABC):
@@ -182,11 +182,11 @@ class Pairs(Target, Part):
 
     def log_entries(self, plan: Coupling) -> Tensor:
         """log P at the pairs, (n, p)."""
-        return plan.log_at(self.rows, self.columns)
+        return plan.log_along(self.columns)
 
     def logits(self, plan: Coupling) -> Tensor:
         """Logits at the pairs, (n, p)."""
-        return plan.scores.at(self.rows, self.columns)
+        return plan.scores.along(self.columns)
 
     def densities(self, plan: Coupling) -> Tensor:
         """T / (a b) at the pairs, (n, p)."""
@@ -261,11 +261,11 @@ class Spread(Target):
 
     @property
     def _large(self) -> bool:
-        return self.shape[0] * self.shape[1] > limits(self._device).dense
+        return is_large(*self.shape, self._device)
 
     def _panels(self) -> Iterator[slice]:
         n, m = self.shape
-        return slices(n, max(1, limits(self._device).panel // m) if self._large else n)
+        return row_parts(n, m, self._device) if self._large else iter([slice(0, n)])
 
     def each_row(self, coupling: Coupling, fn: Callable[..., Tensor], *parts: object) -> Tensor:
         """By panels wherever the coupling's scores are."""
@@ -273,7 +273,7 @@ class Spread(Target):
 
     def cross_entropy(self, coupling: Coupling) -> Tensor:
         """-sum T log P; of an entropic plan without a matrix -<T, h> - <T 1, f + log a> - <T^T 1, g + log b>."""
-        if not (_without_matrix(coupling.scores) and isinstance(coupling.rule, Entropic)):
+        if coupling.scores.whole or not isinstance(coupling.rule, Entropic):
             return super().cross_entropy(coupling)
         total = -self.expected_logit(coupling)
         sides = ((coupling.f, coupling.a), (coupling.g, coupling.b))
@@ -290,7 +290,7 @@ class Spread(Target):
     def expected_logit(self, coupling: Coupling) -> Tensor:
         """<T, h>; of inner products without a matrix sum_i <q_i, (T k)_i>, which needs no logits."""
         terms = coupling.scores.terms
-        if not _without_matrix(coupling.scores) or not all(isinstance(term.cost, InnerProduct) for term in terms):
+        if coupling.scores.whole or not all(isinstance(term.cost, InnerProduct) for term in terms):
             return super().expected_logit(coupling)
         return torch.stack([self._weighed(term) for term in terms]).sum()
 
@@ -326,11 +326,6 @@ class Spread(Target):
         """-sum T log T."""
         masses = (self.mass(rows) for rows in self._panels())
         return -torch.stack([torch.special.xlogy(mass, mass).sum() for mass in masses]).sum()
-
-
-def _without_matrix(scores: Scores) -> bool:
-    """Whether what comes of the embeddings costs less than what comes of a matrix, which nobody else needs."""
-    return scores.tiled or scores.blocked
 
 
 @dataclass(frozen=True, eq=False)

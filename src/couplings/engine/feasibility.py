@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..basics.errors import Infeasible, InvalidInput, warn
-from ..basics.sizes import Index, limits, slices
-from ..pieces.masks import Mask
-from .scores import Scores
+from ..basics.sizes import Index, row_parts
+from ..pieces.masks import Mask, SameId
+from .logits import Logits
+from .sides import Side
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,22 +50,28 @@ class Weightless(Mask):
         return self.rows[i] | self.cols[j]
 
 
-def _admissible(scores: Scores, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _admissible(logits: Logits, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Which rows and columns have at least one admissible pair with a side of positive weight."""
-    rows, cols = [], torch.zeros_like(b, dtype=torch.bool)
-    for part in scores.panels() if scores.blocked else [slice(0, len(a))]:
-        alive = scores.of_rows(part).storage.logits.detach() > -torch.inf
-        rows.append((alive & (b > 0)).any(1))
-        cols |= (alive & (a[part] > 0)[:, None]).any(0)
-    return torch.cat(rows), cols
+
+    def rows(part: slice) -> Tensor:
+        return ((logits.of_rows(part).matrix() > -torch.inf) & (b > 0)).any(1)
+
+    def cols(part: slice) -> Tensor:
+        return ((logits.of_rows(part).matrix() > -torch.inf) & (a[part] > 0)[:, None]).any(0)
+
+    return logits.map_rows(rows), logits.map_rows(cols, summed=True) > 0
 
 
-def solvable(name: str, potential: Tensor, weights: Tensor) -> None:
+def finite(*potentials: Tensor) -> bool:
+    """Whether all numbers are finite; one reduction each, and one synchronisation."""
+    return float(sum((p.detach() * 0).sum() for p in potentials)) == 0  # NaN unless all are
+
+
+def solvable(name: str, potential: Tensor, side: Side) -> None:
     """Raise when a potential shows NaN scores, or a row or column with mass that has no admissible pair."""
-    low, high = potential.aminmax()
-    if not (low > -torch.inf and high < torch.inf):  # one synchronisation while all is well
+    if not finite(potential):
         no_nan(name, potential)
-        _no_empty(name, potential.isinf() & (weights > 0))
+        _no_empty(name, potential.isinf() & (side.weights > 0))
 
 
 def _no_empty(name: str, bad: Tensor) -> None:
@@ -88,7 +95,7 @@ def no_nan(name: str, values: Tensor) -> None:
 
 
 @torch.no_grad()
-def without_empty(scores: Scores, a: Tensor, b: Tensor, rows: bool, cols: bool) -> tuple[Tensor, Tensor]:
+def without_empty(scores: Logits, a: Tensor, b: Tensor, rows: bool, cols: bool) -> tuple[Tensor, Tensor]:
     """Weights with the mass of empty constrained rows and columns moved to the others."""
     row_ok, col_ok = _admissible(scores, a, b)
     return (_moved(a, row_ok) if rows else a), (_moved(b, col_ok) if cols else b)
@@ -111,24 +118,43 @@ def same_mass(a: Tensor, b: Tensor) -> None:
         )
 
 
-def balanced(mask: Mask, a: Tensor, b: Tensor) -> None:
+def balanced(mask: Mask, rows: Side, cols: Side) -> None:
     """Raise when an id class is too heavy for a balanced plan; warn when it is exactly at the limit.
 
     A class must send its row mass outside itself, so a(class) + b(class) may not exceed the total.
     """
-    for ids in mask.id_masks():
+    several, (a, b) = list(mask.id_masks()), (rows.weights, cols.weights)
+    if several and float(torch.stack([_heaviest(ids, a, b) for ids in several]).amax()) - 1 > -_AT_THE_LIMIT:
+        _too_heavy(several, a, b)
+
+
+_AT_THE_LIMIT = 1e-5
+"""How near to half of the mass a class holds half of it."""
+
+
+def _heaviest(ids: SameId, a: Tensor, b: Tensor) -> Tensor:
+    """The mass of the heaviest class on both sides, over that of the rows; 0-dim, on the device."""
+    ordered, order = torch.cat([ids.rows.to(a.device), ids.cols.to(a.device)]).sort()
+    place = torch.zeros_like(order)
+    place[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)
+    mass = torch.cat([a, b])
+    return torch.zeros_like(mass).index_add_(0, place, mass[order]).amax() / a.sum()
+
+
+def _too_heavy(several: list[SameId], a: Tensor, b: Tensor) -> None:
+    for ids in several:
         both = torch.cat([ids.rows.to(a.device), ids.cols.to(a.device)])
         classes, index = torch.unique(both, return_inverse=True)
         share = a.new_zeros(len(classes)).index_add_(0, index, torch.cat([a, b])) / a.sum()
         heaviest, where = share.max(0)
         excess, name = float(heaviest) - 1, int(classes[where])
-        if excess > 1e-5:
+        if excess > _AT_THE_LIMIT:
             raise Infeasible(
                 f"sample, id or label {name} holds {50 * (1 + excess):.3g} % of the mass and its pairs are masked, so "
                 "a balanced plan has nowhere to send it: use more samples or smaller classes, drop ids or labels, or "
                 "take KL(rho) on one side of couple"
             )
-        if excess > -1e-5 and len(classes) > 2:
+        if excess > -_AT_THE_LIMIT and len(classes) > 2:
             warn(
                 f"sample, id or label {name} holds exactly half of the mass: a balanced plan exists, but sweeps "
                 "approach it slowly"
@@ -164,7 +190,7 @@ def _first_reached(mask: Mask, rows: Tensor) -> Tensor:
     place = torch.empty_like(rows)
     place[rows] = torch.arange(n, device=rows.device)
     first, every = rows.new_full((m,), n), slice(None)
-    for part in slices(n, max(1, limits(rows.device).panel // m)):
+    for part in row_parts(n, m, rows.device):
         here = torch.where(mask.block(part, every).forbidden(), n, place[part, None])
         first = torch.minimum(first, here.amin(0))
     return first
