@@ -18,6 +18,7 @@ import couplings.engine
 import couplings.losses
 import couplings.pieces
 import couplings.plans
+import couplings.testing
 from couplings import diagnostics
 
 EXTRAS = tuple(
@@ -34,6 +35,7 @@ MODULES = sorted(
         couplings.losses,
         couplings.pieces,
         couplings.plans,
+        couplings.testing,
     )
     for _, name, _ in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
     if not name.startswith(EXTRAS)
@@ -86,6 +88,11 @@ def test_every_public_name_has_an_example(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(diagnostics.__all__) - {"Duplicates", "Figures", "Neighbours", "Survey"}))
 def test_every_diagnostic_has_an_example(name: str) -> None:
     assert ">>>" in (inspect.getdoc(getattr(diagnostics, name)) or "")
+
+
+@pytest.mark.parametrize("name", ["Processes", "check_gradients", "check_loss", "parametrize_with_checks"])
+def test_every_way_to_test_has_an_example(name: str) -> None:
+    assert ">>>" in (inspect.getdoc(getattr(couplings.testing, name)) or "")
 
 
 @pytest.mark.parametrize("name", sorted(couplings.__all__))
