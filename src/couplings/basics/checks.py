@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import looks
 from .errors import InvalidInput, Overwritten
 
 _enabled = True
@@ -17,11 +18,12 @@ SMALLEST_NORM = 1e-12
 """Rows that are normalised must be longer: below, squares underflow in float32 and gradients exceed 1e12."""
 
 
-def set_checks(enabled: bool) -> None:
+def set_checks(enabled: bool, *, wait: bool = False) -> None:
     """Switch the checks that read tensor values (NaN, inf, zero rows, empty mask rows) on or off.
 
-    They cost one small reduction and one device synchronisation a call. Shapes, dtypes and options
-    are always checked.
+    A call reduces all that it checks to one number and reads it once, at its end. On an accelerator it does not wait
+    for that number: a later call reads it, and raises the error of the call that was wrong; with `wait` each call
+    stops the stream for its own. Shapes, dtypes and options are always checked.
 
     Example:
         >>> import couplings
@@ -30,6 +32,7 @@ def set_checks(enabled: bool) -> None:
     """
     global _enabled
     _enabled = enabled
+    looks.set_wait(wait)
 
 
 def checks_enabled() -> bool:
@@ -75,8 +78,15 @@ def positive(name: str, value: float | Tensor, *, zero: bool = False) -> None:
         require(value.numel() == 1, f"{name} must be a number, got a tensor of shape {tuple(value.shape)}")
         if not _enabled:
             return
+        floor = -torch.finfo(value.dtype).tiny if zero else 0.0
+        number = (value.detach().clamp_max(torch.finfo(value.dtype).max) - floor).log().sum()
+        looks.expect_finite(number, lambda: _positive(name, value, zero))
     else:
         require(_real(value), f"{name} must be a number, got {value!r}")
+        _positive(name, value, zero)
+
+
+def _positive(name: str, value: float | Tensor, zero: bool) -> None:
     number = float(value.detach() if isinstance(value, Tensor) else value)
     bound = ">= 0" if zero else "> 0"
     ok = not math.isnan(number) and (number > 0 or (zero and number == 0))
@@ -188,19 +198,23 @@ def scores_usable(names: str, norms: Tensor) -> bool:
 
 def finite_value(value: Tensor) -> None:
     """A loss of rows that were not normalised must be finite."""
-    if _enabled and not bool(value.detach().isfinite().all()):
-        raise InvalidInput(
-            f"the loss of rows that are not normalised is {float(value):g}: exponentials of their inner products "
-            "overflow; scale the rows down, raise the temperature, or normalise"
-        )
+
+    def diagnose() -> None:
+        if not bool(value.detach().isfinite().all()):
+            raise InvalidInput(
+                f"the loss of rows that are not normalised is {float(value):g}: exponentials of their inner products "
+                "overflow; scale the rows down, raise the temperature, or normalise"
+            )
+
+    if _enabled:
+        looks.expect_finite(value, diagnose)
 
 
-def norms_usable(norms: Tensor, *, zero: bool) -> bool:
-    """Whether all norms are finite and, unless `zero` is allowed, large enough to divide by (one sync)."""
-    if not _enabled:
-        return True
-    low, high = norms.detach().aminmax()
-    return bool(high < torch.inf) and (zero or bool(low > SMALLEST_NORM))
+def expect_rows(norms: Tensor, diagnose: looks.Diagnosis, *, zero: bool) -> None:
+    """All norms must be finite and, unless `zero` is allowed, large enough to divide by; else `diagnose`."""
+    if _enabled:
+        norms = norms.detach()
+        looks.expect_finite((norms * 0).sum() if zero else (norms - SMALLEST_NORM).log().sum(), diagnose)
 
 
 def rows_usable(name: str, z: Tensor, *, zero: bool, raw: bool = True) -> None:
@@ -209,9 +223,13 @@ def rows_usable(name: str, z: Tensor, *, zero: bool, raw: bool = True) -> None:
     `raw` says whether the caller has `normalize=False`, which a message may advise.
     """
     norms = torch.linalg.vector_norm(z.detach(), dim=-1)
-    if not norms_usable(norms, zero=zero):
+
+    def diagnose() -> None:
         usable = norms.isfinite() if zero else norms.isfinite() & (norms > SMALLEST_NORM)
-        raise InvalidInput(_bad_row(name, z.detach(), int((~usable.flatten()).nonzero()[0]), raw))
+        if not usable.all():
+            raise InvalidInput(_bad_row(name, z.detach(), int((~usable.flatten()).nonzero()[0]), raw))
+
+    expect_rows(norms, diagnose, zero=zero)
 
 
 def _bad_row(name: str, z: Tensor, row: int, raw: bool) -> str:

@@ -18,7 +18,8 @@ def at_least_single(z: Tensor) -> Tensor:
 
 def single_at_least(*tensors: Tensor) -> torch.dtype:
     """The precision in which a function of these tensors is given back."""
-    return reduce(torch.promote_types, (z.dtype for z in tensors), torch.float32)
+    kinds = {z.dtype for z in tensors}
+    return torch.float32 if kinds == {torch.float32} else reduce(torch.promote_types, kinds, torch.float32)
 
 
 def softplus(x: Tensor) -> Tensor:

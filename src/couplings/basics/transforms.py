@@ -34,6 +34,11 @@ def transformed() -> bool:
     return bool(torch._C._are_functorch_transforms_active())
 
 
+def fake() -> bool:
+    """Whether tensors made now have no numbers (`FakeTensorMode`)."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+
+
 def refuse_vmap() -> None:
     """Raise under vmap: what is checked or solved for depends on values."""
     kinds = [level.key() for level in _functorch.get_interpreter_stack() or ()] if transformed() else []

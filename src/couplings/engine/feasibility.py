@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..basics import looks
 from ..basics.errors import Infeasible, InvalidInput, warn
 from ..basics.sizes import Index, row_parts
 from ..pieces.masks import Mask, SameId
@@ -62,16 +64,15 @@ def _admissible(logits: Logits, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return logits.map_rows(rows), logits.map_rows(cols, summed=True) > 0
 
 
-def finite(*potentials: Tensor) -> bool:
-    """Whether all numbers are finite; one reduction each, and one synchronisation."""
-    return float(sum((p.detach() * 0).sum() for p in potentials)) == 0  # NaN unless all are
-
-
 def solvable(name: str, potential: Tensor, side: Side) -> None:
     """Raise when a potential shows NaN scores, or a row or column with mass that has no admissible pair."""
-    if not finite(potential):
+    potential = potential.detach()
+
+    def diagnose() -> None:
         no_nan(name, potential)
         _no_empty(name, potential.isinf() & (side.weights > 0))
+
+    looks.expect_finite((potential * 0).sum(), diagnose)  # NaN unless all are finite
 
 
 def _no_empty(name: str, bad: Tensor) -> None:
@@ -123,9 +124,10 @@ def balanced(mask: Mask, rows: Side, cols: Side) -> None:
 
     A class must send its row mass outside itself, so a(class) + b(class) may not exceed the total.
     """
-    several, (a, b) = list(mask.id_masks()), (rows.weights, cols.weights)
-    if several and float(torch.stack([_heaviest(ids, a, b) for ids in several]).amax()) - 1 > -_AT_THE_LIMIT:
-        _too_heavy(several, a, b)
+    for ids in mask.id_masks():
+        a, b = rows.weights, cols.weights
+        room = 1 - _AT_THE_LIMIT - _heaviest(ids, a, b)
+        looks.expect_finite(room.log(), partial(_too_heavy, [ids], a, b))
 
 
 _AT_THE_LIMIT = 1e-5

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..basics import checks
+from ..basics import checks, looks
 from ..basics.errors import warn
 from ..basics.precision import full_precision
 from ..basics.sizes import is_small
@@ -65,12 +65,18 @@ def solve(problem: Problem, logits: Logits, softness: tuple[Tensor, Tensor]) -> 
     """The potentials (f, g), with the exact gradient of the half-steps that were run."""
     if _short(problem, logits):
         f, g = _unrolled(problem, logits.matrix(), softness)
-        if not checks.checks_enabled() or not float(
-            (f.detach() * 0).sum() + (g.detach() * 0).sum()
-        ):  # NaN unless all are finite
-            return f, g
+        if checks.checks_enabled():
+            finite = (f.detach() * 0).sum() + (g.detach() * 0).sum()  # NaN unless all are
+            looks.expect_finite(finite, lambda: _looked_at(problem, logits, softness))
+        return f, g
     backing = backing_of(logits)
     return cast(tuple[Tensor, Tensor], _Solve.apply(problem, backing, *softness, *backing.leaves))
+
+
+@torch.no_grad()
+def _looked_at(problem: Problem, logits: Logits, softness: tuple[Tensor, Tensor]) -> None:
+    """The half-steps once more with a look at each, which raises where one has no solution."""
+    _run(problem, backing_of(logits), softness)
 
 
 _FEW = 32
@@ -188,6 +194,8 @@ class _Run:
         return _updates(self.problem, [side for side, _ in self.history], tuple(own for _, own in self.history))
 
     def solve(self) -> None:
+        if self.problem.tol is not None:
+            looks.look_now()
         for sweep in range(1, self.problem.sweeps + 1):
             self.sweep()
             if self.problem.tol is not None and self.reached(sweep):

@@ -43,7 +43,7 @@ class _Energy(Loss):
         """Half the squared distances: positives minus weighed negatives."""
         plan = couplings["negatives"]
         scores = batch.scores(1.0, batch.same, SquaredEuclidean())
-        positives = scores.at(batch.rows, batch.positives).mean(1)
+        positives = scores.along(batch.positives).mean(1)
         return ((plan.expect(scores) - positives) * plan.a).sum() / 2
 
 
@@ -266,7 +266,7 @@ class AlphaCLLowRank(AlphaCL):
         scores = batch.scores(1.0, batch.same, SquaredEuclidean())
         full = plan.plan()
         weights = torch.where(full > 0, _truncated(full, self.rank), 0.0)
-        positives = scores.at(batch.rows, batch.positives).mean(1)
+        positives = scores.along(batch.positives).mean(1)
         return ((weights * scores.unmasked()).sum() - (weights.sum(1) * positives).sum()) / 2
 
 

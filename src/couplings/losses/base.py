@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..basics import checks
 from ..basics.errors import InvalidInput, did_you_mean
+from ..basics.looks import one_look
 from ..basics.precision import full_precision, single_at_least
 from ..basics.transforms import refuse_vmap, uncompiled
 from ..batches.distributed import gathering, processes
@@ -119,7 +120,7 @@ class Loss(nn.Module, ABC):
         Warns:
             CouplingWarning: once, when all rows are equal; once, when samples are duplicated within a view.
         """
-        with _full_precision(views):
+        with one_look(), _full_precision(views):
             batch = self.batch(*views, **sides)
             value = self.value(batch, self.couplings(batch)).reshape(()).to(single_at_least(*views))
             if not self.normalize:
@@ -163,7 +164,7 @@ class Loss(nn.Module, ABC):
 
         A loss without a plan of its own shows "repulsion", the plan that its repelling pair weights make.
         """
-        with _full_precision(views), torch.inference_mode(False):
+        with one_look(), _full_precision(views), torch.inference_mode(False):
             return self.shown(self.batch(*_usable(views), **_usable_sides(sides)))
 
     def shown(self, batch: Batch) -> dict[str, Coupling]:
@@ -182,7 +183,7 @@ class Loss(nn.Module, ABC):
         s is the matrix of inner products of the (normalised) rows; s_ij and s_ji count as independent and
         stop-gradients are respected. Negative: the pair attracts. Positive: it repels. O(N M) memory.
         """
-        with _full_precision(views), torch.inference_mode(False):
+        with one_look(), _full_precision(views), torch.inference_mode(False):
             return self._weights(self.batch(*_usable(views), **_usable_sides(sides)))
 
     def _weights(self, batch: Batch) -> Tensor:

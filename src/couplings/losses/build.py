@@ -9,12 +9,11 @@ from typing import TypedDict
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from ..basics import checks
+from ..basics import checks, looks
 from ..basics.errors import InvalidInput, did_you_mean
 from ..basics.precision import at_least_single, single_at_least
-from ..basics.transforms import transformed
+from ..basics.transforms import fake, transformed
 from ..batches.distributed import Shares
 from ..engine.grams import OwnKeys, SharedKeys
 from ..engine.team import ALONE, Team
@@ -111,10 +110,13 @@ def _prepared(names: Sequence[str], parts: Sequence[Tensor], normalize: bool, sh
     """Stacked, at least single precision, checked, unit rows if asked."""
     z = at_least_single(torch.cat(list(parts)))
     norms = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
-    if not checks.norms_usable(norms, zero=not normalize):
+
+    def diagnose() -> None:
         for name, part in zip(names, parts, strict=True):  # which one
             for whose, piece in [(name, part)] if shares is None else shares.pieces(name, part):
                 checks.rows_usable(whose, at_least_single(piece), zero=not normalize)
+
+    checks.expect_rows(norms, diagnose, zero=not normalize)
     if normalize:
         unit: Tensor = z / norms
         return unit
@@ -142,10 +144,10 @@ class _Frame:
     def of(n: int, views: int, queue: int, device: torch.device) -> _Frame:
         """The frame of such a batch: on the CPU the one of earlier batches of that size, of which a few are kept.
 
-        Tensors of inference mode and of dispatch modes (fake ones, say) are no use to other calls.
+        Tensors of inference mode and fake ones are no use to other calls.
         """
         shared = device.type == "cpu" and not torch.is_inference_mode_enabled() and not transformed()
-        return (_kept if shared and _get_current_dispatch_mode() is None else _made)(n, views, queue, device)
+        return (_kept if shared and not fake() else _made)(n, views, queue, device)
 
     @cached_property
     def sample(self) -> Tensor:
@@ -289,12 +291,20 @@ def id_vector(name: str, ids: Tensor, n: int) -> Tensor:
 
 
 def _require_negatives(name: str, same: Mask) -> None:
-    if checks.checks_enabled() and (alone := same.row_counts() == same.shape[1]).any():
-        row = int(alone.nonzero()[0])
-        raise InvalidInput(
-            f"{name}: anchor {row} is left no negative ({int(alone.sum())} such anchors), all other samples share its "
-            "own or are masked: mix others into the batch, loosen the mask, or pass keys="
-        )
+    if not checks.checks_enabled():
+        return
+    most, columns = same.row_counts().amax(), same.shape[1]
+
+    def diagnose() -> None:
+        alone = same.row_counts() == columns
+        if alone.any():
+            row = int(alone.nonzero()[0])
+            raise InvalidInput(
+                f"{name}: anchor {row} is left no negative ({int(alone.sum())} such anchors), all other samples share "
+                "its own or are masked: mix others into the batch, loosen the mask, or pass keys="
+            )
+
+    looks.expect_finite((columns - most).float().log(), diagnose)
 
 
 def _own_negatives(z: Tensor, negatives: Tensor, n: int, sides: Sides) -> Batch:

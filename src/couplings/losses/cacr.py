@@ -132,7 +132,7 @@ class CACR(Loss):
     def _repulsion(self, plan: Coupling, batch: Batch, block: Block) -> Tensor:
         if isinstance(self.cost, RBF):
             score = batch.block_scores(block, 1 / self.cost.t, batch.same, SquaredEuclidean())
-            positive, log_mean = score.at(block.anchors, block.positives), plan.log_expect(score)[:, None]
+            positive, log_mean = score.along(block.positives), plan.log_expect(score)[:, None]
             kernel = log_debiased(log_mean, positive, self.tau_plus, -4 * self.cost.t)
             return torch.logsumexp(kernel, 0)[0] - math.log(len(kernel)) if self.pooled else kernel.mean()
         score = batch.block_scores(block, 1.0, batch.same, self.cost)

@@ -56,7 +56,7 @@ class _Exponential(Tempered, PairLoss):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean of phi(xi), xi in logarithms."""
         plan = couplings["negatives"]
-        positive = -plan.scores.at(batch.rows, batch.positives)  # d_ip^2 / temperature
+        positive = -plan.scores.along(batch.positives)  # d_ip^2 / temperature
         return self.phi_of_exp(plan.log_partition()[:, None] + positive + self.margin).mean()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
-from ..basics import checks
+from ..basics import checks, looks
 from ..basics.errors import warn
+from ..basics.transforms import fake, transformed
 from .batch import Batch
 
 _CLOSE = 1e-5
@@ -36,15 +39,21 @@ class Watch:
         often = self._calls <= _OFTEN or self._calls % _OFTEN == 0
         if len(self._said) == 2 or not often or not checks.checks_enabled():
             return
-        z = batch.embeddings.detach().reshape(batch.views, batch.n, -1)
-        first, second, equal = _neighbours(z)
+        z = batch.embeddings.detach().view(batch.views, batch.n, -1)
+        place = (z @ direction(z)).sort(dim=1)
+        gap = (place.values[:, 1:] - place.values[:, :-1]).amin() - _CLOSE * place.values.abs().amax()
+        looks.expect_finite(gap.log(), lambda: self._closer(batch, z, place, twins))
+
+    def _closer(self, batch: Batch, z: Tensor, place: torch.return_types.sort, twins: bool) -> None:
+        """A look at the rows themselves, where some have nearly the same place."""
+        first, second, equal = _neighbours(z, place)
         if equal is None:
             return
         if bool(equal.all()):
             self._say("collapse", _collapse(batch.n))
         elif twins and not batch.gram.own_columns:
-            view, place = equal.nonzero(as_tuple=True)
-            pair = torch.stack([first[view, place], second[view, place]], dim=1).sort(dim=1).values
+            view, where = equal.nonzero(as_tuple=True)
+            pair = torch.stack([first[view, where], second[view, where]], dim=1).sort(dim=1).values
             pairs = torch.cat([view[:, None], pair], dim=1)[:_LISTED]
             repelling = pairs[_repel(batch, pairs)]
             if len(repelling):
@@ -56,10 +65,22 @@ class Watch:
             warn(message)
 
 
-def _neighbours(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Samples next to each other along a fixed direction, per view, and whether their rows are equal (None: none)."""
-    direction = torch.cos(1.7 * torch.arange(1, z.shape[2] + 1, device=z.device)).to(z.dtype)
-    place, order = (z @ direction).sort(dim=1)
+def direction(z: Tensor) -> Tensor:
+    """A fixed vector (d,), on which different rows have different places; on the CPU those of a few sizes are kept."""
+    plain = z.device.type == "cpu" and not (fake() or transformed() or torch.is_inference_mode_enabled())
+    return (_kept if plain else _direction)(z.shape[2], z.dtype, z.device)
+
+
+def _direction(d: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.cos(1.7 * torch.arange(1, d + 1, device=device)).to(dtype)
+
+
+_kept = lru_cache(maxsize=8)(_direction)
+
+
+def _neighbours(z: Tensor, places: torch.return_types.sort) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Samples next to each other along the direction, per view, and whether their rows are equal (None: none)."""
+    place, order = places
     first, second = order[:, :-1], order[:, 1:]
     close = place.diff(dim=1) <= _CLOSE * place.abs().amax()
     if not close.any():

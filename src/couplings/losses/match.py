@@ -76,7 +76,7 @@ class InfoNCE(Tempered):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean over positives of KL(T, P)."""
         plan = couplings["negatives"]
-        positives = plan.scores.at(batch.rows, batch.positives)
+        positives = plan.scores.along(batch.positives)
         return softplus(plan.log_partition()[:, None] - positives).mean()
 
 
@@ -134,7 +134,7 @@ class DecoupledInfoNCE(Tempered):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """Partition function against positives."""
         plan = couplings["negatives"]
-        return plan.log_partition().mean() - plan.scores.at(batch.rows, batch.positives).mean()
+        return plan.log_partition().mean() - plan.scores.along(batch.positives).mean()
 
 
 class SupCon(Targeted):
@@ -269,4 +269,4 @@ class Alignment(Tempered):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """Minus the log-kernel at the positives."""
         kernel = batch.scores(self.temperature, batch.itself)
-        return 1 / self.temperature - kernel.at(batch.rows, batch.positives).mean()
+        return 1 / self.temperature - kernel.along(batch.positives).mean()

@@ -87,7 +87,7 @@ class CLIP(Tempered):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean over directions of KL(T, P)."""
         plans = [(couplings[block.name], block) for block in batch.view_pairs()]
-        positives = [plan.scores.at(block.anchors, block.positives)[:, 0] for plan, block in plans]
+        positives = [plan.scores.along(block.positives)[:, 0] for plan, block in plans]
         negatives = [plan.log_partition() for plan, _ in plans]
         return softplus(torch.stack(negatives) - torch.stack(positives)).mean()
 
@@ -156,6 +156,6 @@ class SigLIP(Tempered):
         return (self._block(scores[0], there) + self._block(scores[1], back)) / 2
 
     def _block(self, logits: Scores, block: Block) -> Tensor:
-        positives = logits.at(block.anchors, block.positives) + self.bias
+        positives = logits.along(block.positives) + self.bias
         negatives = logits.row_sum(softplus, self.bias)
         return softplus(-positives).mean() + negatives.mean()

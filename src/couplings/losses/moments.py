@@ -63,7 +63,7 @@ class SpectralContrastive(Loss):
         """Second moment of the negatives, first of the positives."""
         scores = batch.scores(1 / self.scale, batch.same)
         negatives = scores.row_sum(torch.square) / batch.negative_count()[:, 0]
-        return negatives.mean() - 2 * scores.at(batch.rows, batch.positives).mean()
+        return negatives.mean() - 2 * scores.along(batch.positives).mean()
 
 
 class AlignmentUniformity(Loss):
@@ -124,7 +124,7 @@ class AlignmentUniformity(Loss):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """Alignment + weight uniformity."""
         distance = batch.scores(1.0, batch.same, DistancePower(self.power))
-        alignment = -distance.at(batch.rows, batch.positives).mean() * 2 ** (self.power / 2)
+        alignment = -distance.along(batch.positives).mean() * 2 ** (self.power / 2)
         uniformity = [
             torch.logsumexp(plan.log_partition(), 0) - torch.log(plan.support_size()) for plan in couplings.values()
         ]

@@ -76,7 +76,7 @@ class PairLoss(Loss):
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """The mean of phi(xi)."""
         near = batch.scores(2.0, batch.same, SquaredEuclidean())  # -d_ij^2
-        positive = -near.at(batch.rows, batch.positives)  # d_ip^2, (N, views - 1)
+        positive = -near.along(batch.positives)  # d_ip^2, (N, views - 1)
         xi = torch.stack([near.row_sum(self.psi, d) for d in positive.T])
         return _elementwise(self.phi(xi), xi).mean()
 

@@ -38,7 +38,7 @@ class _SampledNegatives(Tempered):
         """mean -log(pos / (pos + Ng)) in logs: nothing of the size exp(1 / tau) is ever formed."""
         kernel = batch.scores(self.temperature, batch.same)
         log_negative = couplings["negatives"].log_expect(kernel)[:, None]  # (N, 1)
-        log_positive = kernel.at(batch.rows, batch.positives)  # (N, views - 1)
+        log_positive = kernel.along(batch.positives)  # (N, views - 1)
         debiased = log_debiased(log_negative, log_positive, self.tau_plus, -1 / self.temperature)
         log_count = torch.log(batch.negative_count().to(log_positive))
         return softplus(debiased + log_count - log_positive).mean()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..basics.checks import require, tensor, unchanged, version
-from ..basics.sizes import Index, is_large, row_parts
+from ..basics.sizes import Index, is_large, is_small, row_parts
 from .groups import GroupMatrix, Reader, level_matrix
 
 _LISTED = 16
@@ -167,7 +167,14 @@ class SameId(Mask):
 
     def forbidden(self) -> Tensor:
         """Boolean (n, m)."""
-        return self.rows[:, None] == self.cols[None, :]
+        if self.device.type == "cpu" and is_small(*self.shape, self.device):
+            return self._small
+        return self.rows[:, None] == self.cols
+
+    @cached_property
+    def _small(self) -> Tensor:
+        """The matrix, where it is small; masks of one batch size are shared by the calls."""
+        return self.rows[:, None] == self.cols
 
     def block(self, rows: Index, cols: Index) -> Mask:
         """The mask of a sub-matrix."""

@@ -68,5 +68,5 @@ class _Once:
 def _solved(scores: Scores, rows: Side, log_sums: Tensor | None = None) -> Tensor:
     log_sums = scores.log_sum_exp() if log_sums is None else log_sums
     if checks.checks_enabled():
-        feasibility.solvable("row", log_sums.detach(), rows)
+        feasibility.solvable("row", log_sums, rows)
     return log_sums
