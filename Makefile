@@ -18,10 +18,11 @@ demo: $(INSTALLED)
 test: $(INSTALLED) lint chromium
 	$(PYTEST)
 
-# The long tests draw thousands of calls and tie up both cores for ten minutes.
-test-all: test
-	$(SSE) $(PYTEST) $(NUMERICAL)
-	$(AVX2) $(PYTEST) $(NUMERICAL)
+# All tests; those of numbers on the other kernels; the long ones, which draw thousands of calls and tie up both cores.
+test-all: $(INSTALLED) lint chromium
+	$(PYTEST) -m "not long"
+	$(SSE) $(PYTEST) -m "not long" $(NUMERICAL)
+	$(AVX2) $(PYTEST) -m "not long" $(NUMERICAL)
 	$(BIN)/python -m pytest --numprocesses auto --dist load -m long
 
 lint: $(INSTALLED)

@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tiers import choose
+
 settings.register_profile("reproducible", derandomize=True, deadline=None, max_examples=25, database=None)
 settings.load_profile("reproducible")
 
@@ -24,3 +26,7 @@ THREADS = torch.get_num_threads()
 def _seeded() -> None:
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    choose(item)
