@@ -4,8 +4,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 # Tests of numbers, and the kernels of two other processors: roundings differ, results may not.
-NUMERICAL := $(filter-out tests/test_cli% tests/test_demo.py,$(wildcard tests/test_*.py)) tests/diagnostics \
-  tests/distributed tests/losses tests/engine tests/theory tests/train --ignore tests/train/test_kill.py
+NUMERICAL := $(addprefix tests/,batches diagnostics distributed docs engine losses pieces plans testing theory train) \
+  --ignore tests/train/test_kill.py
 SSE := MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1
 AVX2 := MKL_CBWR=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -375,7 +375,7 @@ def test_what_cannot_be_encoded_says_why(call: Callable[[], object], message: st
 
 
 def test_the_guide_runs() -> None:
-    guide = Path(__file__).parents[1] / "docs" / "two_pass.md"
+    guide = Path(__file__).parents[2] / "docs" / "two_pass.md"
     blocks = re.findall(r"```python\n(.*?)```", guide.read_text(), flags=re.DOTALL)
     assert len(blocks) >= 3
     scope: dict[str, Any] = {}

@@ -72,7 +72,7 @@ def test_the_modules_are_found() -> None:
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_files_that_a_page_names_are_there(page: str) -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     files = [f"/{path.relative_to(root)}" for path in root.glob("src/**/*.py")]
     named = set(re.findall(r"(?<![\w/])[\w/]+\.py\b", (root / page).read_text())) - {"mine.py"}
     assert named
