@@ -66,13 +66,14 @@ def _admissible(logits: Logits, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def solvable(name: str, potential: Tensor, side: Side) -> None:
     """Raise when a potential shows NaN scores, or a row or column with mass that has no admissible pair."""
-    potential = potential.detach()
+    numbers = potential.detach()
+    looks.expect_finite((numbers * 0).sum(), partial(unsolvable, name, numbers, side))  # NaN unless all are finite
 
-    def diagnose() -> None:
-        no_nan(name, potential)
-        _no_empty(name, potential.isinf() & (side.weights > 0))
 
-    looks.expect_finite((potential * 0).sum(), diagnose)  # NaN unless all are finite
+def unsolvable(name: str, potential: Tensor, side: Side) -> None:
+    """Raise in words for a potential, or log-sum-exps, that are not all finite."""
+    no_nan(name, potential)
+    _no_empty(name, potential.isinf() & (side.weights > 0))
 
 
 def _no_empty(name: str, bad: Tensor) -> None:

@@ -93,6 +93,11 @@ def _part(z: Tensor, index: Index) -> Tensor:
     return z[index] if isinstance(index, slice) else pick(z, index)
 
 
+def _ones(like: Tensor) -> tuple[Tensor, Tensor]:
+    one = like.new_ones((1, 1))
+    return one, one
+
+
 def _sq(z: Tensor) -> Tensor:
     return (z * z).sum(-1)
 
@@ -135,7 +140,9 @@ class SharedKeys(Gram):
 
     @cached_property
     def norms(self) -> tuple[Tensor, Tensor]:
-        """(n, 1) and (1, m)."""
+        """(n, 1) and (1, m); known for unit rows."""
+        if self.unit:
+            return _ones(self.q)
         return _sq(self.q)[:, None], _sq(self.k)[None, :]
 
     def dots_at(self, i: Tensor, j: Tensor) -> Tensor:
@@ -233,7 +240,9 @@ class OwnKeys(Gram):
 
     @cached_property
     def norms(self) -> tuple[Tensor, Tensor]:
-        """(n, 1) and (n, m)."""
+        """(n, 1) and (n, m); known for unit rows."""
+        if self.unit:
+            return _ones(self.q)
         return _sq(self.q)[:, None], _sq(self.k)
 
     def dots_at(self, i: Tensor, j: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ..pieces.costs import Cost, DistancePower, SquaredEuclidean, is_cost
 from ..pieces.marginals import Fixed
 from ..pieces.rules import Rule, resolve_rule
 from ..plans.coupling import Coupling
+from ..plans.softmax import row_softmax
 from ..plans.solve import couple
 from .base import Couplings, Loss, Options
 from .batch import Batch
@@ -207,7 +208,7 @@ class AlphaCLPerSample(_Energy):
         batch = batch.detach()
         near = couple(batch.scores(self.temperature, batch.same, DistancePower(2.0)))
         mass = torch.softmax(near.log_partition(), 0)
-        return {"negatives": couple(batch.scores(math.inf, batch.same), Fixed(mass))}
+        return {"negatives": row_softmax(batch.scores(math.inf, batch.same), Fixed(mass))}
 
 
 class AlphaCLLowRank(AlphaCL):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..basics import checks
@@ -130,7 +131,7 @@ class Loss(nn.Module, ABC):
     def batch(self, *views: Tensor, **sides: Unpack[Sides]) -> Batch:
         """The validated batch of a call; over processes that of all of them, after a word with each."""
         refuse_vmap()
-        call = self._gathered(views, sides) if processes(self.gather) > 1 else Call(views, sides)
+        call = self._gathered(views, sides) if self._shared() else Call(views, sides)
         views, sides = tuple(call.views), call.sides
         for name, remedy in self._ignored(sides):
             given = sides.get(name) is not None
@@ -144,6 +145,11 @@ class Loss(nn.Module, ABC):
         batch = build(views, sides, reading, call.shares)
         self._watch.look(batch, twins=self.repels)
         return batch
+
+    def _shared(self) -> bool:
+        """Whether several processes share the batch."""
+        possible = self.gather is not False and dist.is_available() and dist.is_initialized()
+        return possible and processes(self.gather) > 1
 
     def _gathered(self, views: tuple[Tensor, ...], sides: Sides) -> Call:
         return joined(views, sides, {"the loss": in_words(type(self), self._settings())}, self.gather)

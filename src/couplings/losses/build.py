@@ -206,11 +206,15 @@ class _Frame:
     def classes(self, labels: Tensor) -> SameId:
         """Pairs of one class; a sample without a label (-1) shares its class with its own views alone."""
         rows = id_vector("labels", labels, self.n).to(self.nobody.device)
-        alone = rows.min().clamp_max(0) - 1 - torch.arange(self.n, device=rows.device)
-        return self.ids("labels", torch.where(rows == -1, alone, rows))
+        return self.ids("labels", torch.where(rows == -1, self._alone, rows))
+
+    @cached_property
+    def _alone(self) -> Tensor:
+        """An id for each sample that no label is: from the lowest integer on."""
+        return torch.iinfo(torch.long).min + torch.arange(self.n, device=self.nobody.device)
 
     def _unmatched(self, ids: Tensor) -> Tensor:
-        return self.nobody + ids.min().clamp_max(0)
+        return self.nobody + ids.min().clamp_max(0) if len(self.nobody) else self.nobody
 
 
 def _made(n: int, views: int, queue: int, device: torch.device) -> _Frame:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..basics import checks
+from ..basics import checks, looks
 from ..basics.errors import InvalidInput
 from ..pieces.marginals import Fixed
 from ..pieces.masks import Mask
@@ -56,14 +57,20 @@ class Matched(Targeted):
     ) -> Coupling:
         """The plan with the target's own marginals."""
         rows, cols = batch.wanted.marginals(batch.gram.shape[1])
-        if cols is not None and not bool((cols > 0).all()):
-            raise InvalidInput(
-                f"the target puts no mass on column {int((cols <= 0).nonzero()[0])}, which a balanced plan would have "
-                "to leave empty: columns without positives (keys=) need GCAUOT, which relaxes them, or a loss that "
-                "leaves them free, such as InfoNCE, HCL or CACR"
-            )
+        if cols is not None and checks.checks_enabled():
+            looks.expect_finite(cols.amin().log(), partial(_no_empty_column, cols))
         scores = batch.scores(self.temperature if temperature is None else temperature, self.candidates(batch))
         return couple(scores, Fixed(rows), Fixed(cols), sweeps=self.sweeps, row_step=row_step, rule=rule)
+
+
+def _no_empty_column(mass: Tensor) -> None:
+    empty = mass <= 0
+    if empty.any():
+        raise InvalidInput(
+            f"the target puts no mass on column {int(empty.nonzero()[0])}, which a balanced plan would have to leave "
+            "empty: columns without positives (keys=) need GCAUOT, which relaxes them, or a loss that leaves them "
+            "free, such as InfoNCE, HCL or CACR"
+        )
 
 
 class GCAINCE(Matched):

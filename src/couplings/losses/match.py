@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -200,17 +201,18 @@ class SupCon(Targeted):
 
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The row-normalised "plan" over all other samples."""
-        rows, _ = batch.wanted.marginals(batch.gram.shape[1])
-        return {"plan": couple(batch.scores(self.temperature, self.candidates(batch)), Fixed(rows), Free())}
+        rows, scores = batch.wanted.row_marginal, batch.scores(self.temperature, self.candidates(batch))
+        return {"plan": couple(scores, Fixed(rows), Free())}
 
     def value(self, batch: Batch, couplings: Couplings) -> Tensor:
         """Minus the mean logarithm, or the logarithm of the mean, of the positives' probabilities."""
         target, plan = batch.wanted, couplings["plan"]
-        rows = target.row_mass(plan.f)
+        rows = target.row_marginal
+        entropy = math.log(len(plan.a)) if rows is None else -torch.special.xlogy(rows, rows).sum()
         if not self.log_inside:
-            return (rows * torch.log(rows)).sum() + target.cross_entropy(plan)
+            return target.cross_entropy(plan) - entropy
         mean = target.each_row(plan, lambda plan, part: part.log_mean_exp(part.log_entries(plan)))
-        return (rows * (torch.log(rows) - mean)).sum()
+        return -(target.row_mass(mean) * mean).sum() - entropy
 
 
 class Alignment(Tempered):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..basics.checks import checks_enabled, positive, require, tensor
+from ..basics.looks import expect_finite
 
 
 class Marginal(ABC):
@@ -48,8 +50,14 @@ class Marginal(ABC):
         got = tuple(weights.shape)
         require(got == (size,), f"the weights of {name} must have shape ({size},), got {got}")
         if checks_enabled():
-            _check_weights(name, weights)
+            expect_finite(_soundness(weights), partial(_check_weights, name, weights))
         return weights
+
+
+def _soundness(weights: Tensor) -> Tensor:
+    """Finite if weights are >= 0, finite and not all zero."""
+    tiny = torch.finfo(weights.dtype).tiny
+    return (weights.amin() + tiny).log() + weights.sum().log()
 
 
 def _check_weights(name: str, weights: Tensor) -> None:

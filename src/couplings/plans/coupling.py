@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -116,10 +117,17 @@ class Coupling:
 
     def log_along(self, columns: Tensor) -> Tensor:
         """log P of each row at its own columns (n, p), which the mask admits."""
+        if (normaliser := self.potentials.normaliser) is not None:
+            return self.scores.along(columns) - normaliser[:, None] + self._log_rows
         exponent, g = self.scores.along(columns) + self.f[:, None], self.potentials.of_columns
         density = self.rule.log_density(exponent if g is None else exponent + pick(g, columns))
-        rows = torch.arange(len(columns), device=columns.device)[:, None]
-        return density + self.sides[ROWS].log_at(rows) + self.sides[COLS].log_at(columns)
+        return density + self._log_rows + self.sides[COLS].log_at(columns)
+
+    @property
+    def _log_rows(self) -> float | Tensor:
+        """log a, (n, 1) or a number."""
+        rows = self.sides[ROWS]
+        return -math.log(rows.size) if rows.given is None else rows.log_weights[:, None]
 
     def log_conditional_at(self, i: Tensor, j: Tensor) -> Tensor:
         """log P(j | i) at the pairs (i, j)."""
@@ -127,8 +135,9 @@ class Coupling:
 
     def log_plan(self) -> Tensor:
         """log P at all pairs, (n, m); minus infinity where a pair carries no mass."""
-        weights = self.sides[ROWS].log_weights[:, None] + self.sides[COLS].log_weights
-        return self.rule.log_density(self._exponent()) + weights
+        if (normaliser := self.potentials.normaliser) is not None:
+            return self.scores.matrix() - normaliser[:, None] + self._log_rows
+        return self.rule.log_density(self._exponent()) + (self._log_rows + self.sides[COLS].log_weights)
 
     def _exponent(self) -> Tensor:
         """f_i + g_j + h_ij, (n, m)."""

@@ -45,11 +45,15 @@ class Graded(Spread):
         return self.like.device
 
     def _panel(self, rows: slice) -> Tensor:
-        every = slice(None)
-        nowhere = self.nowhere.block(rows, every).forbidden()
+        whole = rows == slice(0, self.shape[0])
+
+        def named(mask: Mask) -> Tensor:
+            return (mask if whole else mask.block(rows, slice(None))).forbidden()
+
+        nowhere = named(self.nowhere)
         weights = self.like.new_full(nowhere.shape, self.rest)
         for mask, weight in self.levels:
-            weights.masked_fill_(mask.block(rows, every).forbidden(), weight)
+            weights.masked_fill_(named(mask), weight)
         weights.masked_fill_(nowhere, 0.0)
         return weights.mul_(self._per_weight(weights.sum(1, keepdim=True)))
 
@@ -80,9 +84,9 @@ class Graded(Spread):
         weight = self._weights.times(self.like.new_ones(self.shape[1], dtype=torch.float64))
         return self._per_weight(weight)
 
-    def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
-        """Uniform rows; column sums."""
-        return None, self._column_mass
+    def column_marginal(self, m: int) -> Tensor:
+        """Column sums."""
+        return self._column_mass
 
     @cached_property
     def _column_mass(self) -> Tensor:
@@ -143,9 +147,9 @@ class Mixed(Spread):
     def _pairs(self) -> Iterator[tuple[Graded, Tensor]]:
         return zip(self.parts, self.shares, strict=True)
 
-    def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
-        """Uniform rows; column sums."""
-        return None, self._column_mass
+    def column_marginal(self, m: int) -> Tensor:
+        """Column sums."""
+        return self._column_mass
 
     @cached_property
     def _column_mass(self) -> Tensor:

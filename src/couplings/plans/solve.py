@@ -88,6 +88,9 @@ def couple(
         >>> plan.sum(1)
         tensor([0.3333, 0.3333, 0.3333])
     """
+    if all(given is None for given in (rows, cols, rule, init, tol)) and not skip_empty and (sweeps or row_step):
+        checks.require(isinstance(scores, Scores), f"scores must be a Scores, got {type(scores).__name__}")
+        return row_softmax(scores)
     rows, cols, rule = rows or Fixed(), cols or Free(), rule or Entropic()
     _validate(scores, rows, cols, rule, sweeps, row_step, tol, init)
     with full_precision(scores.device):
@@ -186,7 +189,8 @@ def _weighted(scores: Scores, rows: Marginal, cols: Marginal, skip_empty: bool) 
 
 def _without_weightless(scores: Scores, a: Tensor, b: Tensor) -> Scores:
     mask = feasibility.Weightless(a == 0, b == 0)
-    return scores.masked(mask) if mask.any else scores
+    # An accelerator is not asked whether there is one.
+    return scores.masked(mask) if scores.device.type != "cpu" or mask.any else scores
 
 
 def _start(init: Tensor | None, like: Tensor, m: int) -> Tensor:

@@ -58,9 +58,18 @@ class Target(ABC):
     def each_row(self, coupling: Coupling, fn: Callable[..., Tensor], *parts: object) -> Tensor:
         """fn(plan, target, *parts), a number for each row, (n,); by panels where pairs are too many."""
 
-    @abstractmethod
     def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
         """Mass of the rows and of m columns, None where it is uniform: what a plan needs to be able to equal T."""
+        return self.row_marginal, self.column_marginal(m)
+
+    @property
+    def row_marginal(self) -> Tensor | None:
+        """Mass of the rows; None where it is 1/n each."""
+        return None
+
+    @abstractmethod
+    def column_marginal(self, m: int) -> Tensor | None:
+        """Mass of m columns; None where it is 1/m each."""
 
     @abstractmethod
     def entropy(self) -> float | Tensor:
@@ -169,12 +178,12 @@ class Pairs(Target, Part):
         """All at once: pairs are few."""
         return fn(coupling, self, *parts)
 
-    def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
-        """Uniform rows; columns by how often they are wanted."""
+    def column_marginal(self, m: int) -> Tensor | None:
+        """By how often they are wanted."""
         if self.balanced:
-            return None, None
+            return None
         flat = self.columns.flatten()
-        return None, torch.bincount(flat, minlength=m).double() / flat.numel()
+        return torch.bincount(flat, minlength=m).double() / flat.numel()
 
     def row_mass(self, like: Tensor) -> Tensor:
         """1/n each."""
@@ -389,10 +398,14 @@ class Given(Spread):
     def _panel(self, rows: slice) -> Tensor:
         return self.matrix[rows] / self._sums[0].sum()
 
-    def marginals(self, m: int) -> tuple[Tensor | None, Tensor | None]:
-        """Its own row and column sums."""
-        rows, cols = self._sums
-        return rows / rows.sum(), cols / rows.sum()
+    @property
+    def row_marginal(self) -> Tensor:
+        """Its own row sums."""
+        return self._sums[0] / self._sums[0].sum()
+
+    def column_marginal(self, m: int) -> Tensor:
+        """Its own column sums."""
+        return self._sums[1] / self._sums[0].sum()
 
     def row_mass(self, like: Tensor) -> Tensor:
         """Row sums."""
