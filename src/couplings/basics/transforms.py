@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
@@ -37,6 +38,18 @@ def transformed() -> bool:
 def fake() -> bool:
     """Whether tensors made now have no numbers (`FakeTensorMode`)."""
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+
+
+@contextmanager
+def with_numbers() -> Iterator[None]:
+    """Tensors made within have numbers, also while others are fake: constants that are computed on the host."""
+    if not fake():
+        yield
+        return
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+    with unset_fake_temporarily():
+        yield
 
 
 def refuse_vmap() -> None:

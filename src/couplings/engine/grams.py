@@ -206,7 +206,8 @@ def _detached(known: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]
 def _same(a: Tensor, b: Tensor) -> bool:
     if transformed():  # which hides where numbers are
         return a is b
-    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
+    mine, theirs = ((x.untyped_storage()._cdata, x.storage_offset(), x.stride(), x.shape) for x in (a, b))
+    return mine == theirs
 
 
 @dataclass(frozen=True, eq=False)

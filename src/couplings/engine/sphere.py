@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..basics.precision import SAFE, softplus
 from ..basics.sizes import limits
+from ..basics.transforms import with_numbers
 from ..pieces.costs import affine_on_sphere, of_cosines_
 from .forbidden import forbidden
 from .functions import ConstantMoment, Elementwise, Exponentials, Moment, Pointwise
@@ -77,11 +78,13 @@ class Profile:
 
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest logit."""
-        grid = torch.linspace(-1, 1, _GRID, dtype=torch.float64)[None]
-        one = grid.new_ones((1, 1))
-        logits = sum((_number(t.scale) * t.cost.score(grid, one, one) for t in self.terms), start=grid.new_zeros(()))
-        low, high = logits.aminmax()
-        return float(low), float(high)
+        with with_numbers():
+            grid = torch.linspace(-1, 1, _GRID, dtype=torch.float64)[None]
+            one, logits = grid.new_ones((1, 1)), torch.zeros_like(grid)
+            for term in self.terms:
+                logits += _number(term.scale) * term.cost.score(grid, one, one)
+            low, high = logits.aminmax()
+            return float(low), float(high)
 
     @property
     def scales(self) -> tuple[Tensor, ...]:

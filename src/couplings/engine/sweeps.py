@@ -281,9 +281,13 @@ class _Run:
     def look_for_shortage(self) -> None:
         """Say that a mask of the caller's admits no balanced plan; only where potentials still move."""
         rows = [own for side, own in self.history if side == ROWS]
-        mask, looks = self.problem.mask, checks.checks_enabled()
-        if mask is None or mask.by_ids or not looks or len(rows) < 2 or bool((rows[-1] - rows[-2]).amax() < _MOVES):
+        mask = self.problem.mask
+        if mask is None or mask.by_ids or not checks.checks_enabled() or len(rows) < 2:
             return
+        still = (_MOVES - (rows[-1] - rows[-2]).amax().clamp_min(0)).log()
+        looks.expect_finite(still, self.tell_shortage)
+
+    def tell_shortage(self) -> None:
         if (told := self.shortage()) is not None:
             warn(f"couple solves for a plan that does not exist: {told}")
 

@@ -68,7 +68,7 @@ class Graded(Spread):
 
     def _by_ids(self, fn: Callable[[float], float]) -> GroupMatrix | None:
         """fn of the weights as a sum over groups, if it is worth it and the masks are made of ids."""
-        if not self._large:
+        if not self._large or self._device.type != "cpu":  # groups are counted, which an accelerator would wait for
             return None
         levels = [*((mask, fn(weight)) for mask, weight in self.levels), (self.nowhere, fn(0.0))]
         return level_matrix(levels, fn(self.rest), GroupMatrix.ones(self.shape, self._device))

@@ -183,7 +183,8 @@ class Pairs(Target, Part):
         if self.balanced:
             return None
         flat = self.columns.flatten()
-        return torch.bincount(flat, minlength=m).double() / flat.numel()
+        share = torch.ones_like(flat, dtype=torch.float64) / flat.numel()
+        return share.new_zeros(m).index_add_(0, flat, share)
 
     def row_mass(self, like: Tensor) -> Tensor:
         """1/n each."""
