@@ -39,9 +39,9 @@ class Work:
 def _counted(work: Work) -> Iterator[None]:
     dots, panels = _Pass.dots, Team.panels
 
-    def counting_dots(self: _Pass, tile: Any) -> Tensor:
+    def counting_dots(self: _Pass, tile: Any, scratch: Any) -> Tensor:
         work.tiles += tile.shape[0] * tile.shape[1]
-        return dots(self, tile)
+        return dots(self, tile, scratch)
 
     def counting_panels(self: Team, count: int, step: int) -> Iterator[slice]:
         for part in panels(self, count, step):

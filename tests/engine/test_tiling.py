@@ -41,6 +41,23 @@ def test_tiles_are_numbered_and_counted(tiling: Tiling) -> None:
 
 
 @given(tilings())
+def test_rounds_have_every_tile_and_each_range_once(tiling: Tiling) -> None:
+    """As many rounds as the longer side has ranges; in a triangle a range may meet itself."""
+    tiles = list(tiling.rounds())
+    assert sorted(tile.number for tile in tiles) == list(range(tiling.count))
+    several = max(-(-tiling.n // tiling.side), -(-tiling.m // tiling.side))
+    for number in range(several):
+        firsts = [(t.rows.start // tiling.side, t.cols.start // tiling.side) for t in tiles]
+        touched = [
+            key
+            for t, (i, j) in zip(tiles, firsts, strict=True)
+            if (i + j) % several == number
+            for key in set(tiling.touched(t))
+        ]
+        assert len(set(touched)) == len(touched)
+
+
+@given(tilings())
 def test_a_triangle_has_its_diagonal_and_nothing_below(tiling: Tiling) -> None:
     if tiling.triangle:
         assert all(tile.rows.start <= tile.cols.start for tile in tiling)

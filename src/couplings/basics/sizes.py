@@ -30,6 +30,7 @@ class Limits:
         tiled: entries (rows times columns) above which sums that tiles can do are done by tiles.
         dense: entries up to which everything else is done on one matrix; above, panel by panel.
         tile: rows and columns of a tile: it and its exponentials fit the L2 cache of a core, or keep a GPU busy.
+        shared: entries from which the tiles are shared out to threads, and each operation on one is not.
         panel: entries of a panel, some rows against all columns; more than 32 MiB in single precision, because smaller
             blocks are kept by the C library's allocator and fragment it.
         buffer: the most entries of a panel whose memory is used again, which should not leave the cache.
@@ -39,13 +40,14 @@ class Limits:
     tiled: int
     dense: int
     tile: int
+    shared: int
     panel: int
     buffer: int
     budget: int
 
 
-_CPU = Limits(tiled=1 << 16, dense=1 << 20, tile=1024, panel=9 << 20, buffer=1 << 21, budget=256 * _MIB)
-_ACCELERATOR = Limits(tiled=1 << 22, dense=1 << 22, tile=4096, panel=1 << 26, buffer=1 << 26, budget=2048 * _MIB)
+_CPU = Limits(1 << 16, 1 << 20, tile=512, shared=1 << 23, panel=9 << 20, buffer=1 << 21, budget=256 * _MIB)
+_ACCELERATOR = Limits(1 << 22, 1 << 22, tile=4096, shared=0, panel=1 << 26, buffer=1 << 26, budget=2048 * _MIB)
 
 
 @dataclass

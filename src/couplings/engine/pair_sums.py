@@ -25,6 +25,7 @@ from ..basics.precision import full_precision
 from ..basics.transforms import Opaque
 from .forbidden import Forbidden
 from .team import ALONE, Team
+from .threads import Turn, by_threads, threads_for
 from .tiling import Tile, Tiling
 
 Weigh = Callable[[int, Tensor], Tensor]
@@ -59,14 +60,8 @@ class PairFunctions(ABC):
         return self
 
 
-_idle: dict[tuple[torch.device, torch.dtype, int], list[Tensor]] = {}
-"""Tiles that no pass uses now: a small batch would spend more time on fresh pages than on its sums."""
-_KEPT, _KINDS = 4, 8
-"""How many of a kind wait for the next pass, and of how many kinds: shared work has tiles of many sizes."""
-
-
 class Scratch:
-    """Memory of tiles, taken once and used again for every tile and by the next pass."""
+    """Memory of tiles that one thread makes, used again for each of them."""
 
     def __init__(self, like: Tensor, side: int) -> None:
         self._device, self._size = like.device, side * side
@@ -76,26 +71,9 @@ class Scratch:
         """A contiguous tile with whatever it holds."""
         key = name, dtype
         if key not in self._held:
-            self._held[key] = self._taken(dtype)
+            self._held[key] = torch.empty(self._size, dtype=dtype, device=self._device)
         rows, cols = shape
         return self._held[key][: rows * cols].view(rows, cols)
-
-    def _taken(self, dtype: torch.dtype) -> Tensor:
-        try:
-            return _idle[self._device, dtype, self._size].pop()  # atomic: threads never share a tile
-        except (KeyError, IndexError):
-            with torch.inference_mode(False):
-                return torch.empty(self._size, dtype=dtype, device=self._device)
-
-    def release(self) -> None:
-        """Leave the tiles to the next pass."""
-        if len(_idle) > _KINDS:
-            _idle.clear()
-        for (_, dtype), memory in self._held.items():
-            waiting = _idle.setdefault((self._device, dtype, self._size), [])
-            if len(waiting) < _KEPT:
-                waiting.append(memory)
-        self._held = {}
 
     def copy(self, name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
         """A tile with the numbers of x."""
@@ -168,52 +146,69 @@ class _PairSums(Opaque):
 
 
 class _Pass:
-    """One visit of all tiles."""
+    """One visit of all tiles; what a tile adds to shared sums it adds in its turn."""
 
     def __init__(self, functions: PairFunctions, layout: Layout, operands: _Operands) -> None:
         self.functions, self.layout, self.tiling, self.team = functions, layout, layout.tiling, layout.team
         self.q, self.k, self.lead, self.offsets, self.weights = operands
         self.scaled = self.q * self.lead
-        self.scratch = Scratch(self.q, self.tiling.side)
 
-    def dots(self, tile: Tile) -> Tensor:
+    def visit(self, work: Callable[[Tile, Turn, Scratch], None]) -> None:
+        """The tiles that are this process's, each by one thread with its own scratch."""
+
+        def worker() -> Callable[[Tile, Turn], None]:
+            scratch = Scratch(self.q, self.tiling.side)
+            return lambda tile, turn: work(tile, turn, scratch)
+
+        tiles = list(self.team.share(self.tiling.rounds()))
+        threads = threads_for(sum(tile.entries for tile in tiles), self.q)
+        by_threads(tiles, self.tiling.touched, worker, threads)
+
+    def dots(self, tile: Tile, scratch: Scratch) -> Tensor:
         """lead <q_i, k_j> + o_i of a tile."""
-        out = self.scratch.tile("dots", tile.shape, self.q.dtype)
+        out = scratch.tile("dots", tile.shape, self.q.dtype)
         torch.mm(self.scaled[tile.rows], self.k[tile.cols].T, out=out)
         return out if self.offsets is None else out.add_(self.offsets[tile.rows][:, None])
 
+    def values(self, tile: Tile, scratch: Scratch) -> Sequence[Tensor]:
+        """phi_c of a tile, zero where the mask forbids."""
+        several = self.functions.values(self.dots(tile, scratch), scratch)
+        for values in several:
+            self.layout.forbidden.zero_(values, tile)
+        return several
+
     def sums(self) -> tuple[Tensor, Tensor]:
         """Row sums and column sums."""
-        tiling, count = self.tiling, self.functions.count
-        dtype = self.functions.dtype(self.q.dtype)
-        rows = self.q.new_zeros((count, tiling.n), dtype=dtype)
-        mirrored = tiling.triangle
+        tiling, count, mirrored = self.tiling, self.functions.count, self.tiling.triangle
+        rows = self.q.new_zeros((count, tiling.n), dtype=self.functions.dtype(self.q.dtype))
         cols = rows if mirrored else rows.new_zeros((count, tiling.m if self.layout.columns else 0))
-        for tile in self.team.share(iter(tiling)):
+
+        def work(tile: Tile, turn: Turn, scratch: Scratch) -> None:
+            several = self.values(tile, scratch)
             both = self.layout.columns or (mirrored and not tile.diagonal)
-            for c, values in enumerate(self.functions.values(self.dots(tile), self.scratch)):
-                self.layout.forbidden.zero_(values, tile)
-                rows[c, tile.rows] += self._down(values, self.weights, tile.cols)
-                if both:
-                    cols[c, tile.cols] += self._down(values.T, self.weights, tile.rows)
-        self.scratch.release()
+            down = [_along(values, self.weights, tile.cols) for values in several]
+            across = [_along(values.T, self.weights, tile.rows) for values in several] if both else []
+            with turn:
+                _add_(rows, tile.rows, down)
+                _add_(cols, tile.cols, across)
+
+        self.visit(work)
         self.team.total_(*([rows] if mirrored else [rows, cols]))
         return rows, rows.new_zeros((count, 0)) if mirrored else cols
-
-    @staticmethod
-    def _down(values: Tensor, weights: Tensor | None, part: slice) -> Tensor:
-        """Sums over the second axis, weighed."""
-        return values.sum(1) if weights is None else values @ weights[part]
 
     def to_weights(self, rows: Tensor) -> Tensor:
         """dL/dv_j = sum_ci Rbar_ci phi_c(x_ij): the sums of the transpose, weighed by the cotangents."""
         total = torch.zeros_like(cast(Tensor, self.weights))
-        for tile in self.team.share(iter(self.tiling)):
-            for c, values in enumerate(self.functions.values(self.dots(tile), self.scratch)):
-                self.layout.forbidden.zero_(values, tile)
-                total[tile.cols] += rows[c, tile.rows] @ values
-                if self.tiling.triangle and not tile.diagonal:
-                    total[tile.rows] += values @ rows[c, tile.cols]
+
+        def work(tile: Tile, turn: Turn, scratch: Scratch) -> None:
+            several = self.values(tile, scratch)
+            with turn:
+                for c, values in enumerate(several):
+                    total[tile.cols] += rows[c, tile.rows] @ values
+                    if self.tiling.triangle and not tile.diagonal:
+                        total[tile.rows] += values @ rows[c, tile.cols]
+
+        self.visit(work)
         self.team.total_(total)
         return total
 
@@ -223,46 +218,61 @@ class _Pass:
         to_q = torch.zeros_like(self.q)
         to_k = to_q if triangle else torch.zeros_like(self.k)
         to_offsets = None if self.offsets is None else torch.zeros_like(self.offsets)
-        to_leaves = [torch.zeros_like(leaf) for leaf in self.functions.leaves]
+        to_leaves = [leaf.new_zeros((self.tiling.count, *leaf.shape)) for leaf in self.functions.leaves]
         cols = rows if triangle else cols
-        for tile in self.team.share(iter(self.tiling)):
-            pulled, given = self.functions.pull(self.dots(tile), self._weigh(tile, rows, cols), self.scratch)
+
+        def work(tile: Tile, turn: Turn, scratch: Scratch) -> None:
+            weigh = self._weigh(tile, rows, cols, scratch)
+            pulled, given = self.functions.pull(self.dots(tile, scratch), weigh, scratch)
             weights = pulled.to(self.q.dtype)
             twice = triangle and tile.diagonal  # both orders of a pair are in the tile, and in the weights of each
-            if needed[0] or needed[2]:
-                to_q[tile.rows].addmm_(weights, self.k[tile.cols])
-            if needed[1] and not twice:
-                to_k[tile.cols].addmm_(weights.T, self.q[tile.rows])
-            if to_offsets is not None:
-                to_offsets[tile.rows] += weights.sum(1)
-            for total, part in zip(to_leaves, given, strict=True):
-                total += part / 2 if twice else part
+            for parts, part in zip(to_leaves, given, strict=True):
+                parts[tile.number] = part / 2 if twice else part
+            with turn:
+                if needed[0] or needed[2]:
+                    to_q[tile.rows].addmm_(weights, self.k[tile.cols])
+                if needed[1] and not twice:
+                    to_k[tile.cols].addmm_(weights.T, self.q[tile.rows])
+                if to_offsets is not None:
+                    to_offsets[tile.rows] += weights.sum(1)
+
+        self.visit(work)
         to_weights = self.to_weights(rows) if needed[4] else None
-        self.scratch.release()
         offsets = [] if to_offsets is None else [to_offsets]
-        self.team.total_(*([to_q] if triangle else [to_q, to_k]), *offsets, *to_leaves)
+        leaves = [parts.sum(0) for parts in to_leaves]
+        self.team.total_(*([to_q] if triangle else [to_q, to_k]), *offsets, *leaves)
         to_lead = (to_q * self.q).sum() / (2 if triangle else 1) if needed[2] else None
         by_columns = None if triangle else to_k.mul_(self.lead)
-        return to_q.mul_(self.lead), by_columns, to_lead, to_offsets, to_weights, *to_leaves
+        return to_q.mul_(self.lead), by_columns, to_lead, to_offsets, to_weights, *leaves
 
-    def _weigh(self, tile: Tile, rows: Tensor, cols: Tensor) -> Weigh:
+    def _weigh(self, tile: Tile, rows: Tensor, cols: Tensor, scratch: Scratch) -> Weigh:
         """Multiplies by Rbar + Cbar; in a triangle by both rows' cotangents, once on the diagonal for both."""
 
         def weigh(c: int, values: Tensor) -> Tensor:
             self.layout.forbidden.zero_(values, tile)
-            return values.mul_(self._cotangent(tile, rows[c], cols[c]))
+            return values.mul_(self._cotangent(tile, rows[c], cols[c], scratch))
 
         return weigh
 
-    def _cotangent(self, tile: Tile, rows: Tensor, cols: Tensor) -> Tensor:
+    def _cotangent(self, tile: Tile, rows: Tensor, cols: Tensor, scratch: Scratch) -> Tensor:
         """Rbar_i v_j + Cbar_j, where in a triangle Cbar_j is Rbar_j v_i."""
         down, across = rows[tile.rows], cols[tile.cols]
+        if self.weights is None and not len(cols):
+            return down[:, None]
+        out = scratch.tile("weights", tile.shape, down.dtype)
         if self.weights is None:
-            if not len(cols):
-                return down[:, None]
-            return torch.add(down[:, None], across, out=self.scratch.tile("weights", tile.shape, down.dtype))
-        out = self.scratch.tile("weights", tile.shape, down.dtype)
+            return torch.add(down[:, None], across, out=out)
         if not self.tiling.triangle:
             return torch.outer(down, self.weights[tile.cols], out=out)
         left = torch.stack([down, self.weights[tile.rows]], dim=1)
         return torch.mm(left, torch.stack([self.weights[tile.cols], across]), out=out)
+
+
+def _along(values: Tensor, weights: Tensor | None, part: slice) -> Tensor:
+    """Sums over the second axis, weighed."""
+    return values.sum(1) if weights is None else values @ weights[part]
+
+
+def _add_(totals: Tensor, part: slice, several: Sequence[Tensor]) -> None:
+    for total, own in zip(totals, several, strict=False):
+        total[part] += own

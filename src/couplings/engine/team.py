@@ -51,9 +51,10 @@ class Team:
             yield slice(own.start + part.start, own.start + part.stop)
 
     def side(self, largest: int, length: int) -> int:
-        """The side of the tiles of a matrix, so that there are enough for all."""
-        across = math.ceil(math.sqrt(2 * _TILES * self.size))
-        return largest if self.size == 1 else max(1, min(largest, -(-length // across)))
+        """The side of the tiles of a matrix: about equal ones, and enough for all."""
+        enough = 1 if self.size == 1 else math.ceil(math.sqrt(2 * _TILES * self.size))
+        across = max(enough, -(-length // largest))
+        return max(1, -(-length // across))
 
     def total_(self, *shares: Tensor) -> None:
         """Sums over the processes, in place; one message for each dtype."""

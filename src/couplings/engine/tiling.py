@@ -12,7 +12,7 @@ from ..basics.sizes import slices
 
 @dataclass(frozen=True)
 class Tile:
-    """A range of rows against a range of columns, and its number in the order of visits."""
+    """A range of rows against a range of columns, and its number, row of tiles by row of tiles."""
 
     number: int
     rows: slice
@@ -27,6 +27,11 @@ class Tile:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+
+    @property
+    def entries(self) -> int:
+        """How many pairs."""
+        return self.shape[0] * self.shape[1]
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,15 @@ class Tiling:
                 if not self.triangle or cols.start >= rows.start:
                     yield Tile(number, rows, cols)
                     number += 1
+
+    def rounds(self) -> Iterator[Tile]:
+        """In rounds that have each range of rows and of columns once: what runs side by side adds to different sums."""
+        several = max(-(-self.n // self.side), self._across)
+        return iter(sorted(self, key=lambda tile: (tile.rows.start + tile.cols.start) // self.side % several))
+
+    def touched(self, tile: Tile) -> tuple[int, ...]:
+        """Numbers of the sums that the tile adds to, by their first row; those of a triangle's columns are its rows."""
+        return (tile.rows.start, tile.cols.start if self.triangle else -1 - tile.cols.start)
 
     @property
     def _across(self) -> int:
