@@ -182,7 +182,7 @@ def test_an_interrupt_ends_all() -> None:
             working.remove(piece)
 
     with threads(2), pytest.raises(KeyboardInterrupt):
-        _each(100_000, work)
+        _each(5_000, work)
     assert not working
 
 

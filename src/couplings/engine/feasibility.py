@@ -112,12 +112,17 @@ def _moved(weights: Tensor, ok: Tensor) -> Tensor:
 
 def same_mass(a: Tensor, b: Tensor) -> None:
     """Raise when two fixed marginals carry different mass."""
-    rows, cols = float(a.sum()), float(b.sum())
-    if abs(rows - cols) > 1e-4 * max(rows, cols):
-        raise InvalidInput(
-            f"Fixed rows carry mass {rows:g} but Fixed columns carry {cols:g}: no plan has both; rescale the "
-            "weights to the same sum, or relax one side with KL(rho)"
-        )
+    both = torch.stack([a.sum(), b.sum()])
+
+    def diagnose() -> None:
+        rows, cols = both.tolist()
+        if abs(rows - cols) > 1e-4 * max(rows, cols):
+            raise InvalidInput(
+                f"Fixed rows carry mass {rows:g} but Fixed columns carry {cols:g}: no plan has both; rescale the "
+                "weights to the same sum, or relax one side with KL(rho)"
+            )
+
+    looks.expect_finite((1e-4 * both.amax() - (both[0] - both[1]).abs()).log(), diagnose)
 
 
 def balanced(mask: Mask, rows: Side, cols: Side) -> None:

@@ -57,8 +57,9 @@ class Problem:
         """How far apart the exponents of the first half-steps are, the logits aside; synchronises."""
         if not self.started and all(side.given is None for side in self.sides):
             return 0.0
-        exponents = (self.start, *(side.weights[side.weights > 0].log() for side in self.sides))
-        return sum(float(e.amax() - e.amin()) for e in exponents)
+        exponents = (self.start, *(side.log_weights for side in self.sides))
+        lows = [torch.where(e > -torch.inf, e, torch.inf).amin() for e in exponents]
+        return float(torch.stack([e.amax() - low for e, low in zip(exponents, lows, strict=True)]).sum())
 
 
 def solve(problem: Problem, logits: Logits, softness: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

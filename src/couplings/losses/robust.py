@@ -298,8 +298,8 @@ class GCAUOT(_QPower, Matched):
     def couplings(self, batch: Batch) -> dict[str, Coupling]:
         """The unbalanced "plan" over positives and negatives."""
         rows, cols = batch.wanted.marginals(batch.gram.shape[1])
-        if cols is not None and not bool((cols > 0).all()):
-            cols = None
+        if cols is not None:  # equal where some column has none, without asking which
+            cols = torch.where((cols > 0).all(), cols, 1 / len(cols))
         plan = couple(
             batch.scores(self.temperature, self.candidates(batch)),
             KL(self.rho1, rows),
