@@ -34,10 +34,14 @@ class CouplingWarning(UserWarning):
     """A result that is usable but not what was asked for."""
 
 
+_WITHIN = ("couplings", "torch", "contextlib")
+"""Whose lines a warning does not point at."""
+
+
 def warn(message: str) -> None:
     """Emit a `CouplingWarning` that points at the line outside of this library and torch that led here."""
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("couplings", "torch"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _WITHIN:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, CouplingWarning, stacklevel=level)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..basics.sizes import Index, limits
-from ..basics.transforms import transformed
+from ..basics.transforms import one_memory
 from .team import ALONE, Team
 
 
@@ -186,8 +186,8 @@ class SharedKeys(Gram):
         if not isinstance(other, SharedKeys):
             return False
         if self.raw is not None and other.raw is not None:
-            return _same(self.raw[0], other.raw[0]) and _same(self.raw[1], other.raw[1])
-        return _same(self.q, other.q) and _same(self.k, other.k)
+            return one_memory(self.raw[0], other.raw[0]) and one_memory(self.raw[1], other.raw[1])
+        return one_memory(self.q, other.q) and one_memory(self.k, other.k)
 
     def from_same(self, other: SharedKeys) -> bool:
         """Whether gradients to both reach the very same tensors, by the same way."""
@@ -196,18 +196,11 @@ class SharedKeys(Gram):
 
     def is_transpose_of(self, other: SharedKeys) -> bool:
         """Whether rows and keys are the other's, exchanged."""
-        return _same(self.q, other.k) and _same(self.k, other.q)
+        return one_memory(self.q, other.k) and one_memory(self.k, other.q)
 
 
 def _detached(known: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
     return known.detach() if isinstance(known, Tensor) else tuple(v.detach() for v in known)
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    if transformed():  # which hides where numbers are
-        return a is b
-    mine, theirs = ((x.untyped_storage()._cdata, x.storage_offset(), x.stride(), x.shape) for x in (a, b))
-    return mine == theirs
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,11 +75,6 @@ class AlphaCL(_Energy):
         Entropic, unit rows: tau times the gradient of `DecoupledInfoNCE`. The released quadratic weights use a
         threshold one element too late, so that their rows do not sum to one; these do.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (2 P + 4) N d + (2 P + 4) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (2 P + 8) N numbers.
-
     Source:
         Tian 2022.
 
@@ -133,11 +128,6 @@ class AlphaCLDirect(_Energy):
         p = 2: `AlphaCL`. With `negatives=`: half the gradient of CACR with detached weights and
         t_negative = 1 / (2 tau); in a batch CACR draws its negatives from one other view at a time.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (2 P + 4) N d + (2 P + 4) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (2 P + 8) N numbers.
-
     Source:
         Tian 2022 (alpha-CL-direct).
 
@@ -184,11 +174,6 @@ class AlphaCLPerSample(_Energy):
     Relations:
         tau -> infinity: `AlphaCL` at infinite temperature, the quadratic loss divided by the number of negatives.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (2 P + 4) N d + (2 P + 4) N numbers (P = views - 1).
-        Large, by tiles: 1 and 1.5 products (2 and 3 with a queue); kept (2 P + 4) N d + (2 P + 8) N numbers.
-
     Source:
         Tian 2022, released code.
 
@@ -230,10 +215,6 @@ class AlphaCLLowRank(AlphaCL):
 
     Relations:
         rank >= min(N, M): `AlphaCL`.
-
-    Cost:
-        A singular value decomposition of an N x M matrix, O(N M min(N, M)), in double precision at any size: for study,
-        not for large batches; kept for the gradient 2 N M + (4 P + 8) N d + (2 P + 6) N numbers (P = views - 1).
 
     Source:
         Tian 2022, released code.
@@ -308,12 +289,6 @@ class BalancedAlphaCL(_Energy):
 
     Relations:
         Columns Free instead: `AlphaCLDirect`.
-
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward, and 2 passes a sweep; kept
-        for the gradient 1.25 N M + (2 P + 4) N d + (2 P + 4) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products, and the plan's, 1 where its kernel fits the memory budget, 1 a sweep
-        where it does not; kept (2 P + 4) N d + (2 P + 9) N numbers.
 
     Source:
         This library.

@@ -59,12 +59,6 @@ class CACR(Loss):
         `pooled` once, as Wang and Isola have it, across views.
         beta = 0, two views: alignment. The released debiased term has the opposite sign and no beta.
 
-    Cost:
-        Small, one n x n matrix for each of K = views P ordered pairs of views, up to 256 x 256 pairs: 1 matrix product
-        forward, 2 backward for each; kept for the gradient 5.5 K n n + (6 P + 2) N d + (17 P + 5) N numbers
-        (P = views - 1).
-        Large, by tiles: 1 and 3 products for each; kept (6 P + 2) N d + (17 P + 5) N numbers.
-
     Source:
         Zheng et al. 2021 (CCT, CACR).
 
@@ -173,13 +167,6 @@ class SinkhornCACR(CACR):
 
     Relations:
         Columns Free: CACR. t_negative = 0: CACR with t_negative = 0, whatever T.
-
-    Cost:
-        Small, one n x n matrix for each of K = views P ordered pairs of views, up to 1024 x 1024 pairs: 1 matrix
-        product forward, 2 backward, and 2 T passes each way for each; kept for the gradient
-        5.5 K n n + (6 P + 2) N d + 2 P N T + (20 P + 3) N numbers (P = views - 1).
-        Large, by panels: 2 and 7 products where the kernel fits the memory budget, T + 1 and T + 6 where it does not;
-        kept (6 P + 2) N d + 2 P N T + (31 P + 3) N numbers.
 
     Source:
         This library.

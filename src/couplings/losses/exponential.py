@@ -77,11 +77,6 @@ class ScaledInfoNCE(_Exponential):
         Unit rows: tau times `InfoNCE` (e0 = 1) or `DecoupledInfoNCE` (e0 = 0).
         alpha_ij = xi / (e0 + xi) softmax_j(-d_ij^2 / tau).
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (2 P + 4) N d + (3 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (3 P + 5) N numbers.
-
     Source:
         Tian 2022.
 
@@ -116,11 +111,6 @@ class MINE(_Exponential):
 
     Relations:
         Unit rows: `DecoupledInfoNCE(temperature=1)`.
-
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (2 P + 4) N d + (2 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (2 P + 5) N numbers.
 
     Source:
         Belghazi et al. 2018; Tian 2022 for the family.
@@ -159,11 +149,6 @@ class SoftTriplet(_Exponential):
     Relations:
         margin = 0: `ScaledInfoNCE`. tau -> 0, margin m / tau: the hardest negative's [d_ip^2 - d_ij^2 + m]_+.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (2 P + 4) N d + (3 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (3 P + 5) N numbers.
-
     Source:
         Tian et al. 2020; Tian 2022 for the family.
 
@@ -198,11 +183,6 @@ class NPlusOneTuplet(_Exponential):
 
     Relations:
         Unit rows: `InfoNCE(temperature=1)`.
-
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (2 P + 4) N d + (3 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (3 P + 5) N numbers.
 
     Source:
         Sohn 2016; Tian 2022 for the family.
@@ -239,11 +219,6 @@ class LiftedStructured(_Exponential):
 
     Relations:
         The square of `MINE` above -margin.
-
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (2 P + 4) N d + (3 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (2 P + 4) N d + (3 P + 5) N numbers.
 
     Source:
         Oh Song et al. 2016; Tian 2022 for the family.

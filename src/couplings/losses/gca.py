@@ -100,13 +100,6 @@ class GCAINCE(Matched):
         sweeps = 0, two views: InfoNCE. At sweeps = 0 and at convergence dL/ds = (P - T) / temperature; in between the
         gradient is another one, that of the sweeps.
 
-    Cost:
-        Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
-        kept for the gradient 1.25 N M + (P + 3) N d + 2 N T + (2 P + 7) N numbers (P = views - 1).
-        Large, by panels: 1 and 3 products where the kernel fits the memory budget, T + 1 and T + 3 where it does not;
-        kept (P + 3) N d + 2 N T + (2 P + 7) N numbers. The target is summed over ids in O(N d), panel by panel where
-        `mask` is a matrix or a `Guide`, or `target` one.
-
     Source:
         Chen et al. 2024 (generalised contrastive alignment).
 
@@ -155,13 +148,6 @@ class IOT(Matched):
 
     Relations:
         uniformity = 0, converged: GCA-INCE.
-
-    Cost:
-        Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
-        kept for the gradient 1.25 N M + (P + 3) N d + 2 N T + (2 P + 6) N numbers (P = views - 1).
-        Large, by panels: 1 and 3 products where the kernel fits the memory budget, T and T + 2 where it does not; kept
-        (P + 3) N d + 2 N T + (2 P + 6) N numbers. With uniformity P itself is made, in a small batch as matrices that
-        are kept.
 
     Source:
         Shi et al. 2023 (IOT-CL, IOT-CL-uni).
@@ -224,13 +210,6 @@ class SparseGCA(Matched):
 
     Relations:
         rule = "entropic", converged: temperature times GCA-INCE.
-
-    Cost:
-        Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T half-steps of
-        about ten Newton steps; kept for the gradient 3.25 N M + (P + 3) N d + 2 N T + (2 P + 7) N numbers
-        (P = views - 1).
-        Large, by panels: 2 and 6 products where the kernel fits the memory budget, 2 T + 2 and 2 T + 7 where it does
-        not; kept (P + 3) N d + 2 N T + (2 P + 9) N numbers.
 
     Source:
         This library; Blondel et al. 2020 for Fenchel-Young losses and 2018 for quadratic transport.

@@ -40,9 +40,6 @@ class Guide(Mask):
     Relations:
         The absolute-margin form of guided in-sample selection (GIST embeddings).
 
-    Cost:
-        The guide's embeddings and a number an anchor and view; its pairs are looked at panel by panel.
-
     Source:
         Solatorio 2024.
 

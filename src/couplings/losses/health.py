@@ -37,7 +37,7 @@ class Watch:
         """Look at the rows of a batch for collapse and, with `twins`, for duplicates that it does not mask."""
         self._calls += 1
         often = self._calls <= _OFTEN or self._calls % _OFTEN == 0
-        if len(self._said) == 2 or not often or not checks.checks_enabled():
+        if len(self._said) == 2 or not often or batch.n < 2 or not checks.checks_enabled():
             return
         z = batch.embeddings.detach().view(batch.views, batch.n, -1)
         place = (z @ direction(z)).sort(dim=1)

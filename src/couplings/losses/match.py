@@ -47,11 +47,6 @@ class InfoNCE(Tempered):
         Two views: equals lightly's NTXentLoss and `GCAINCE(sweeps=0)`. More views: equals
         pytorch-metric-learning's NTXentLoss with sample ids as labels.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (P + 3) N d + (3 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (3 P + 5) N numbers.
-
     Source:
         van den Oord et al. 2018; Chen et al. 2020 (SimCLR).
 
@@ -109,11 +104,6 @@ class DecoupledInfoNCE(Tempered):
         Unit rows: `ScaledInfoNCE(temperature, e0=0)` divided by tau, with the gradient of `AlphaCL(temperature)`
         divided by tau. Two views: equals lightly's DCLLoss.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (P + 3) N d + (2 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (2 P + 5) N numbers.
-
     Source:
         Yeh et al. 2022 (DCL).
 
@@ -163,13 +153,6 @@ class SupCon(Targeted):
 
     Relations:
         Outside: equals pytorch-metric-learning's SupConLoss. Two views, no labels: InfoNCE, both ways.
-
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 N M + (P + 3) N d + (2 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (2 P + 7) N numbers. With
-        labels kept 2.5 N M + 2 N d + 5 N numbers in a small batch, in a large one, by sums over classes, kept
-        4 N d + 8 N numbers. `log_inside` and a target of your own: panels of rows.
 
     Source:
         Khosla et al. 2020.
@@ -237,9 +220,6 @@ class Alignment(Tempered):
     Relations:
         Unit rows, tau = 0.5: the alignment of `AlignmentUniformity` with power 2, and the attraction of CACR for two
         views.
-
-    Cost:
-        O(N d) at any size; kept for the gradient (P + 2) N d + (2 P + 3) N numbers (P = views - 1).
 
     Source:
         Grill et al. 2020 (BYOL); Chen et al. 2024 for the coupling.

@@ -41,13 +41,6 @@ class CLIP(Tempered):
         Equals open_clip's ClipLoss with logit_scale = 1 / tau. Two half-steps of Sinkhorn from the same kernel, one on
         the rows and one on the columns; `GCAINCE` iterates them.
 
-    Cost:
-        Small, one n x n matrix for each of K = views P ordered pairs of views, up to 256 x 256 pairs: 1 matrix product
-        forward, 2 backward for each; kept for the gradient 1.25 K n n + (2 P + 2) N d + (10 P + 1) N numbers
-        (P = views - 1).
-        Large, by tiles: 1 and 3 products for both orders together (2 and 6 with a queue); kept
-        (2 P + 2) N d + (8 P + 1) N numbers.
-
     Source:
         Radford et al. 2021.
 
@@ -112,12 +105,6 @@ class SigLIP(Tempered):
 
     Relations:
         Equals open_clip's SigLipLoss with logit_scale = 1 / tau and logit_bias = bias.
-
-    Cost:
-        Small, one n x n matrix for two of K = views P ordered pairs of views, up to 256 x 256 pairs: 1 matrix product
-        forward, 2 backward for each; kept for the gradient 0.75 K n n + (P + 2) N d + (3 P + 1) N numbers
-        (P = views - 1).
-        Large, by tiles: 1 and 3 products for each; kept (P + 2) N d + (4 P + 1) N numbers.
 
     Source:
         Zhai et al. 2023.

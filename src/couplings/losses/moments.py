@@ -38,11 +38,6 @@ class SpectralContrastive(Loss):
     Relations:
         A quadratic loss in the scores, as `TripletContrastive` is a linear one.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.5 N M + (P + 3) N d + (2 P + 5) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (2 P + 5) N numbers.
-
     Source:
         HaoChen et al. 2021.
 
@@ -88,11 +83,6 @@ class AlignmentUniformity(Loss):
         Two views: align_loss + weight (uniform_loss(view 1) + uniform_loss(view 2)) / 2 of Wang and Isola. CACR with
         t = 0 and "rbf" takes the logarithm anchor by anchor and across views. `couplings.diagnostics` has both terms as
         measures.
-
-    Cost:
-        Small, one n x n matrix a view up to 256 x 256 pairs: 1 matrix product forward, 2 backward for each; kept for
-        the gradient 1.25 N n + (2 P + 4) N d + (4 P + 9) N numbers (P = views - 1).
-        Large, by tiles: 1 and 3 products for each; kept (2 P + 4) N d + (4 P + 8) N numbers.
 
     Source:
         Wang and Isola 2020.

@@ -40,12 +40,6 @@ class PairLoss(Loss):
         Members: `ScaledInfoNCE`, `MINE`, `Triplet`, `SoftTriplet`, `NPlusOneTuplet`, `LiftedStructured`,
         `ModifiedTriplet`, `TripletContrastive`; each has its functions as `loss.phi` and `loss.psi`.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        (1.25 P + 0.25) N M + (2 P + 4) N d + (3 P + 3) N numbers (P = views - 1).
-        Large, by tiles: 1 and 3 products a positive; kept (2 P + 4) N d + (4 P + 3) N numbers. So for log1p and exp: in
-        a small batch it is psi that decides.
-
     Source:
         Tian 2022 (alpha-CL).
 
@@ -115,11 +109,6 @@ class Triplet(_Linear):
         alpha_ij = 1 where the triplet violates the margin, else 0. Equals pytorch-metric-learning's TripletMarginLoss
         with a sum over triplets, squared distances and twice the margin, halved and divided by the anchors.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        (1.25 P + 0.25) N M + (2 P + 4) N d + (2 P + 3) N numbers (P = views - 1).
-        Large, by tiles: 1 and 3 products a positive; kept (2 P + 4) N d + (3 P + 3) N numbers.
-
     Source:
         Schroff et al. 2015; Tian 2022 for the family.
 
@@ -156,11 +145,6 @@ class ModifiedTriplet(_Linear):
     Relations:
         slope -> infinity: the number of negatives nearer than the positive.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        (1.25 P + 0.25) N M + (2 P + 4) N d + (2 P + 3) N numbers (P = views - 1).
-        Large, by tiles: 1 and 3 products a positive; kept (2 P + 4) N d + (3 P + 3) N numbers.
-
     Source:
         Coria et al. 2020; Tian 2022 for the family.
 
@@ -196,11 +180,6 @@ class TripletContrastive(_Linear):
     Relations:
         alpha = 1. Its maximum energy is a principal component of the contrastive covariance; without the other members'
         focus on near negatives it collapses to few dimensions.
-
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        (0.25 P + 0.25) N M + (2 P + 4) N d + (2 P + 3) N numbers (P = views - 1).
-        Large, by tiles: 1 and 3 products a positive; kept (2 P + 4) N d + (3 P + 3) N numbers.
 
     Source:
         Ji et al. 2021; Tian 2022 for the family.

@@ -114,12 +114,6 @@ class RINCE(_QPower):
         multiple of the published form that is the same for all anchors of a call; where all rows look alike the
         temperature moves as InfoNCE's does, times (lam S / k)^q.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        1.25 P N M + (2 P + 2) N d + (15 P + 2) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products for two views, 1 and 3 a positive for more; kept
-        (2 P + 2) N d + (2 P + 12) P N + N numbers.
-
     Source:
         Chuang et al. 2022.
 
@@ -180,12 +174,6 @@ class GCARINCE(_QPower, Matched):
     Relations:
         sweeps = 0, two views: RINCE. q -> 0: GCA-INCE + log(lam) for two views. The released half-step form leaves the
         positive divided by n: it is n^-q times this loss with lam n.
-
-    Cost:
-        Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
-        kept for the gradient 1.25 N M + (P + 3) N d + 2 N T + (8 P + 14) N numbers (P = views - 1).
-        Large, by panels: 1 and 3 products where the kernel fits the memory budget, T + 1 and T + 3 where it does not;
-        kept (P + 3) N d + 2 N T + (8 P + 14) N numbers.
 
     Source:
         Chen et al. 2024.
@@ -254,12 +242,6 @@ class GCAUOT(_QPower, Matched):
         temperature log(N M) more. With shift = 1, equal prices, l = rho / (rho + temperature) and
         c = (exp(1 / temperature) / (N M))^(l / (1 + l)) its r2 is ours at r2 c^q, its lam ours at
         lam exp(1 / temperature) / (N c^2).
-
-    Cost:
-        Small, one N x M matrix up to 1024 x 1024 pairs: 1 matrix product forward, 2 backward, and 2 T passes each way;
-        kept for the gradient 2.25 N M + (2 P + 4) N d + 2 N T + (8 P + 12) N numbers (P = views - 1).
-        Large, by panels: 2 and 6 products where the kernel fits the memory budget, T + 2 and T + 6 where it does not;
-        kept (2 P + 4) N d + 2 N T + (8 P + 20) N numbers.
 
     Source:
         Chen et al. 2024.

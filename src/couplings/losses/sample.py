@@ -78,11 +78,6 @@ class DebiasedInfoNCE(_SampledNegatives):
     Relations:
         `HCL(beta=0)`. tau_plus = 0, two views: InfoNCE.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        N M + (P + 3) N d + (9 P + 4) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (9 P + 5) N numbers.
-
     Source:
         Chuang et al. 2020 (DCL).
 
@@ -129,12 +124,6 @@ class HCL(_SampledNegatives):
     Relations:
         beta = 0 and tau_plus = 0, two views: InfoNCE. beta = 0: `DebiasedInfoNCE`. The weights equal a row plan with
         squared Euclidean cost at reg = 2 tau / beta.
-
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward; kept for the gradient
-        3.25 N M + (P + 3) N d + (3 P + 7) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products (1 and 3 with a queue); kept (P + 3) N d + (3 P + 6) N numbers. With
-        `detach_weights` a small batch keeps N M + (P + 3) N d + (9 P + 4) N numbers.
 
     Source:
         Robinson et al. 2021; the tilting is the one-sided case of Jiang et al. 2021.
@@ -226,12 +215,6 @@ class HCLOT(_TransportedNegatives):
         reg -> infinity: uniform negatives, debiased InfoNCE. Columns Free instead of Fixed, unit rows: HCL with
         beta = 2 tau / reg; `RelaxedHCLOT` lies between.
 
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward, and 2 passes a sweep; kept
-        for the gradient N M + (P + 3) N d + (3 P + 4) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products, and the plan's, 1 where its kernel fits the memory budget, 1 a sweep
-        where it does not; kept (P + 3) N d + (3 P + 7) N numbers.
-
     Source:
         Jiang, Ishwar, Aeron 2021. The quadratic rule is this library's.
 
@@ -288,12 +271,6 @@ class RelaxedHCLOT(_TransportedNegatives):
 
     Relations:
         Unit rows, rho -> 0: HCL with detached weights, beta = 2 tau / reg. rho -> infinity: HCLOT.
-
-    Cost:
-        Small, one N x M matrix up to 256 x 256 pairs: 1 matrix product forward, 2 backward, and 2 passes a sweep; kept
-        for the gradient N M + (P + 3) N d + (3 P + 4) N numbers (P = views - 1).
-        Large, by tiles: 0.5 and 1.5 products, and the plan's, 1 where its kernel fits the memory budget, 1 a sweep
-        where it does not; kept (P + 3) N d + (3 P + 7) N numbers.
 
     Source:
         This library.

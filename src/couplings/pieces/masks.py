@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..basics.checks import require, tensor, unchanged, version
 from ..basics.sizes import Index, is_large, is_small, row_parts
+from ..basics.transforms import one_memory
 from .groups import GroupMatrix, Reader, level_matrix
 
 _LISTED = 16
@@ -244,10 +245,7 @@ def _of_copies(rows: Tensor, cols: Tensor) -> SameId:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     """Whether two vectors hold the same ids; an accelerator is not asked for its numbers, only where they are."""
-    mine, theirs = ((x.untyped_storage()._cdata, x.storage_offset(), x.stride(), x.shape) for x in (a, b))
-    if mine == theirs:
-        return True
-    return a.device.type == "cpu" and b.device == a.device and torch.equal(a, b)
+    return one_memory(a, b) or (a.device.type == "cpu" and b.device == a.device and torch.equal(a, b))
 
 
 @dataclass(frozen=True, eq=False)

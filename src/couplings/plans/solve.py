@@ -88,7 +88,9 @@ def couple(
         >>> plan.sum(1)
         tensor([0.3333, 0.3333, 0.3333])
     """
-    if all(given is None for given in (rows, cols, rule, init, tol)) and not skip_empty and (sweeps or row_step):
+    plain = all(given is None for given in (rows, cols, rule, init, tol)) and not skip_empty
+    if plain and (sweeps or row_step):
+        checks.count("sweeps", sweeps)
         checks.require(isinstance(scores, Scores), f"scores must be a Scores, got {type(scores).__name__}")
         return row_softmax(scores)
     rows, cols, rule = rows or Fixed(), cols or Free(), rule or Entropic()
