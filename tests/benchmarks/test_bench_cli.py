@@ -20,7 +20,7 @@ from couplings.benchmarks.peers import Product
 from couplings.benchmarks.result import Cell, Row, Section
 from couplings.benchmarks.suites import SUITES, Suite
 from couplings.benchmarks.work import Contender, Goal, Quantity, Size, Work
-from couplings.cli.bench import _table
+from couplings.cli.work.bench import _table
 
 
 def _tiny() -> Sequence[Work]:
@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
         raise PermissionError(13, "Permission denied", str(dir / "probe"))
 
     monkeypatch.setattr("couplings.benchmarks.run.TemporaryFile", refused)
-    monkeypatch.setattr("couplings.cli.bench.run", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr("couplings.cli.work.bench.run", lambda *_, **__: pytest.fail("measured"))
     assert cli.main(["bench", "tiny", "--output", str(tmp_path)]) == 2
     assert f"{tmp_path}" in capsys.readouterr().err
 

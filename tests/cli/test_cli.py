@@ -90,7 +90,7 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_user(monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise ValueError("operands could not be broadcast")
 
-    monkeypatch.setattr("couplings.cli.training.preset", broken)
+    monkeypatch.setattr("couplings.cli.work.train.preset", broken)
     with pytest.raises(ValueError, match="broadcast"):
         cli.main(["train"])
 
@@ -98,7 +98,7 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_user(monkeypatch: pytest.MonkeyP
 def test_a_missing_extra_says_what_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "couplings.cli.commands", raising=False)
+    monkeypatch.delitem(sys.modules, "couplings.cli.work.evaluate", raising=False)
     monkeypatch.setitem(sys.modules, "pydantic", None)
     for name in [name for name in sys.modules if name.startswith("couplings.train")]:
         monkeypatch.delitem(sys.modules, name)
@@ -193,7 +193,7 @@ def test_ctrl_c_while_measuring_says_what_continues(
     def impatient(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("couplings.cli.commands.draw_run", impatient)
+    monkeypatch.setattr("couplings.cli.work.evaluate.draw_run", impatient)
     assert cli.main(["train", "--output", "my run", *TINY]) == 130
     said = capsys.readouterr().err
     assert "the weights are saved" in said
@@ -212,7 +212,7 @@ def test_ctrl_c_in_the_demo_says_what_is_left(
             comparison.runs.mkdir(parents=True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("couplings.cli.comparing.demo", impatient)
+    monkeypatch.setattr("couplings.cli.work.compare.demo", impatient)
     assert cli.main(["demo", "--output", "mine"]) == 130
     assert said in capsys.readouterr().err
 
@@ -273,7 +273,7 @@ def test_duration(seconds: float, text: str) -> None:
     [
         *(
             "couplings.cli",
-            "couplings.cli.settings",
+            "couplings.cli.options.settings",
             "couplings.system.display",
             "couplings.compare.demo",
             "couplings.report.comparison",

@@ -203,7 +203,7 @@ def test_how_a_stopped_comparison_goes_on(
             watcher.on_training(None)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("couplings.cli.comparing.compare", stopped)
+    monkeypatch.setattr("couplings.cli.work.compare.compare", stopped)
     assert cli.main(["compare", "--losses", "hcl", "--seeds", "1", "--output", str(tmp_path / "out"), *options]) == 130
     assert capsys.readouterr().err.endswith(f"stopped; {words}")
 

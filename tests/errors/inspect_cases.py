@@ -99,7 +99,7 @@ INSPECT = (
         "--map umap umap-learn",
         "pip install 'couplings[umap]'",
         _GOOD,
-        patched("couplings.cli.inspecting.find_spec", lambda name: None),
+        patched("couplings.cli.work.inspect.find_spec", lambda name: None),
     ),
     _case(
         "Embedding Atlas without it",
@@ -107,6 +107,6 @@ INSPECT = (
         "--atlas embedding-atlas",
         "pip install embedding-atlas",
         _GOOD,
-        patched("couplings.cli.inspecting.shutil.which", lambda name: None),
+        patched("couplings.cli.work.inspect.shutil.which", lambda name: None),
     ),
 )

@@ -50,7 +50,7 @@ def meet(case: Case, folder: Path, stock: Stock) -> Met:
     with pytest.MonkeyPatch.context() as lasting, pytest.MonkeyPatch.context() as fault:
         lasting.chdir(folder)
         if not case.measured:
-            lasting.setattr("couplings.cli.training.measure_once", lambda run, dataset: None)
+            lasting.setattr("couplings.cli.work.train.measure_once", lambda run, dataset: None)
         for step in case.prepare:
             step(Place(folder, fault, stock))
         before = _content(folder)

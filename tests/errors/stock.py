@@ -46,7 +46,7 @@ class Stock:
         np.savez(folder / IMAGES, images=PIXELS, labels=LABELS)
         with mock.patch("couplings.train.loop.save_weights", side_effect=no_space("weights")):
             self.stopped = self._made("stopped", code=2)
-        with mock.patch("couplings.cli.training.measure_once"):
+        with mock.patch("couplings.cli.work.train.measure_once"):
             self.finished = self._made("finished", code=0)
         self.measured = self._made("measured", code=0)
 

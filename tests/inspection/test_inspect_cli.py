@@ -91,7 +91,7 @@ _TINY = (
 
 
 def test_a_run_and_what_it_embeds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("couplings.cli.training.measure_once", lambda run, dataset: None)
+    monkeypatch.setattr("couplings.cli.work.train.measure_once", lambda run, dataset: None)
     assert cli.main(_TINY.split()) == 0
     assert _inspect("run --output projections --beside hcl") == 0
     assert _inspect("run --output features --beside hcl --space features") == 0
@@ -112,8 +112,8 @@ def test_the_table_of_rows_opens_where_it_should(monkeypatch: pytest.MonkeyPatch
     """In Embedding Atlas: it is told which columns the places and the texts are."""
     _made(texts=["words"] * 60)
     called: list[list[str]] = []
-    monkeypatch.setattr("couplings.cli.inspecting.shutil.which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr("couplings.cli.inspecting.os.execvp", lambda name, words: called.append(words))
+    monkeypatch.setattr("couplings.cli.work.inspect.shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("couplings.cli.work.inspect.os.execvp", lambda name, words: called.append(words))
     assert _inspect("file.npz --output out --atlas --beside hcl --batch-size 16") == 0
     (words,) = called
     assert words[:2] == ["embedding-atlas", "out/rows.parquet"]
@@ -150,8 +150,8 @@ def test_mistakes(
     words: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _made(labels=range(60))
-    monkeypatch.setattr("couplings.cli.inspecting.find_spec", lambda name: None if name == "umap" else True)
-    monkeypatch.setattr("couplings.cli.inspecting.shutil.which", lambda name: None)
+    monkeypatch.setattr("couplings.cli.work.inspect.find_spec", lambda name: None if name == "umap" else True)
+    monkeypatch.setattr("couplings.cli.work.inspect.shutil.which", lambda name: None)
     assert _inspect(f"{words} --output out") == 2
     said = capsys.readouterr().err
     assert message in said

@@ -70,7 +70,7 @@ def test_an_empty_log_is_named_where_curves_are_drawn(
     content: str, run: Run, tiny_data: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run.folder / "metrics.jsonl").write_text(content)
-    monkeypatch.setattr("couplings.cli.commands.load", lambda _: tiny_data)
+    monkeypatch.setattr("couplings.cli.work.evaluate.load", lambda _: tiny_data)
     assert main(["evaluate", str(run.folder)]) == 2
     assert "metrics.jsonl holds no record of the training" in capsys.readouterr().err.replace("\n", "")
 
@@ -159,7 +159,7 @@ def test_commands_do_without_the_loss(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for place in ("couplings.cli.commands.load", "couplings.inspection.runs.load"):
+    for place in ("couplings.cli.work.evaluate.load", "couplings.inspection.runs.load"):
         monkeypatch.setattr(place, lambda _: tiny_data)
     monkeypatch.setattr("couplings.inspection.runs._images", lambda config: config.data)
     assert main(["evaluate", str(strange.folder)]) == 0

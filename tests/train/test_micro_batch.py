@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from couplings import CouplingWarning
-from couplings.cli.app import TrainOptions
+from couplings.cli.options.train import TrainOptions
 from couplings.train import ConfigError, Dataset, Run, RunConfig, train, with_overrides
 from couplings.train.encoders import ENCODERS, ImageShape
 

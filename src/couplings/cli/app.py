@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from couplings import __version__
-from couplings.cli.compare import compare
-from couplings.cli.export import embed, export
-from couplings.cli.inspect import inspect
-from couplings.cli.options import Whole
-from couplings.cli.runs import runs
+from couplings.cli.options.compare import CompareOptions
+from couplings.cli.options.export import EmbedOptions, Switch
+from couplings.cli.options.inspect import InspectOptions
+from couplings.cli.options.runs import SortBy
+from couplings.cli.options.train import TrainOptions
+from couplings.cli.options.words import Whole
 from couplings.cli.theory import theory
-from couplings.cli.viewers import Viewer
 from couplings.system.display import say
-
-if TYPE_CHECKING:
-    from couplings.cli.settings import Setting
 
 app = App(
     name="couplings",
@@ -30,91 +26,14 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
-app.command(compare)
-app.command(runs)
-app.command(export)
-app.command(embed)
-app.command(inspect)
 app.command(theory)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """Options of `couplings train`; None leaves a setting to the data set's recipe.
-
-    Attributes:
-        data: digits (needs no files; the default), fashion-mnist, cifar10, cifar100, stl10, svhn, images (a folder
-            of image files) or npz (a file of arrays).
-        data_folder: The folder of the data set's files; for npz the file.
-        download: Fetch the data set's files into the data folder if they are missing.
-        loss: infonce, supcon, hcl-ot, gca-uot, alpha-cl-direct, cacr, ...; `couplings losses` lists all.
-        output: The run's folder, new or empty [default: runs/DATA-LOSS-seedSEED].
-        steps: Training steps.
-        batch_size: Images a step; each is seen in all its views.
-        micro_batch: Images encoded at a time, in two passes, where a batch does not fit [default: all].
-        encoder: small-cnn, resnet18, resnet50, small-alexnet or timm:NAME.
-        precision: 32-true, bf16-mixed, 16-mixed or 64-true.
-        limit: Train on a seeded subset of that many images.
-        exclude_pairs: A .csv or .parquet file of pairs of training images (columns a and b) that never repel each
-            other.
-        seed: Seed of weights, batches and views.
-        devices: Processes that share each batch, one a device (or core); or start the command with torchrun.
-        timeout: Minutes that a process waits for the others before it gives up and names the one that is silent.
-        overwrite: Replace a run that lies in the output folder.
-        log: Show the curves in tensorboard (files in the run's folder), wandb or trackio too; repeatable.
-        set_: Any setting by its dotted key, as in `--set loss.reg=0.5 --set optimiser.lr=1e-3`; repeatable. A run's
-            config.json lists all keys.
-    """
-
-    data: str | None = None
-    data_folder: Path | None = None
-    download: Annotated[bool, Parameter(negative=())] = False
-    loss: str | None = None
-    output: Path | None = None
-    steps: Whole | None = None
-    batch_size: Whole | None = None
-    micro_batch: Whole | None = None
-    encoder: str | None = None
-    precision: str | None = None
-    limit: Whole | None = None
-    exclude_pairs: Path | None = None
-    seed: Whole | None = None
-    devices: Whole = 1
-    timeout: float = 10.0
-    overwrite: Annotated[bool, Parameter(negative=())] = False
-    log: Annotated[list[Viewer] | None, Parameter(negative=())] = None
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None
-
-    def settings(self) -> list[Setting]:
-        """The settings that were given.
-
-        Raises:
-            ConfigError: a `--set` that is no setting.
-        """
-        from couplings.cli.settings import given
-
-        flags = (
-            ("--data-folder", "data.folder", self.data_folder),
-            ("--download", "data.download", self.download or None),
-            ("--limit", "data.limit", self.limit),
-            ("--exclude-pairs", "pairs.exclude", self.exclude_pairs),
-            ("--steps", "steps", self.steps),
-            ("--batch-size", "batch_size", self.batch_size),
-            ("--micro-batch", "micro_batch", self.micro_batch),
-            ("--encoder", "encoder.name", self.encoder),
-            ("--precision", "precision", self.precision),
-            ("--seed", "seed", self.seed),
-            ("--loss", "loss.name", self.loss),
-        )
-        return given(flags, self.set_)
-
-
-_DEFAULTS = TrainOptions()
+_TRAIN, _COMPARE, _EMBED, _INSPECT = TrainOptions(), CompareOptions(), EmbedOptions(), InspectOptions()
 
 
 @app.command
-def train(recipe: Path | None = None, /, options: TrainOptions = _DEFAULTS) -> None:
+def train(recipe: Path | None = None, /, options: TrainOptions = _TRAIN) -> None:
     """Train an encoder without labels, then measure it beside raw pixels and an untrained encoder.
 
     Every data set comes with settings of its own, a recipe names all of its own; the options change them. The same
@@ -126,7 +45,7 @@ def train(recipe: Path | None = None, /, options: TrainOptions = _DEFAULTS) -> N
     """
     what = recipe or options.data or "digits"
     say(f"couplings {__version__}: training on {what}. Ctrl-C stops; the same command goes on.")
-    from couplings.cli.training import train_command
+    from couplings.cli.work.train import train_command
 
     train_command(recipe, options)
 
@@ -140,7 +59,7 @@ def evaluate(run: Path, *, data_folder: Path | None = None) -> None:
         data_folder: Where the images are now, if they have moved since.
     """
     say(f"couplings {__version__}: evaluating {run}.")
-    from couplings.cli.commands import evaluate_command
+    from couplings.cli.work.evaluate import evaluate_command
 
     evaluate_command(run, data_folder)
 
@@ -152,7 +71,7 @@ def losses(name: str | None = None, /) -> None:
     Args:
         name: The loss to describe.
     """
-    from couplings.cli.listing import describe_loss, list_losses
+    from couplings.cli.work.listing import describe_loss, list_losses
 
     if name is None:
         list_losses()
@@ -170,7 +89,7 @@ def demo(*, output: Path = Path("runs/demo"), seeds: Whole = 2, steps: Whole | N
         steps: Training steps a run [default: the recipe's].
     """
     say(f"couplings {__version__}: comparing six losses on handwritten digits.")
-    from couplings.cli.comparing import demo_command
+    from couplings.cli.work.compare import demo_command
 
     return demo_command(output, seeds, steps)
 
@@ -199,9 +118,99 @@ def bench(
         list_: List all benches and their works, and measure nothing.
     """
     say(f"couplings {__version__}: {'benches' if list_ else 'measuring time and memory'}.")
-    from couplings.cli.bench import bench_command, list_benches
+    from couplings.cli.work.bench import bench_command, list_benches
 
     if list_:
         list_benches()
     else:
         bench_command(names, output, quick=quick, repeats=repeats, budget=budget, device=device, docs=docs)
+
+
+@app.command
+def runs(
+    *folders: Path,
+    sort: SortBy = SortBy.NAME,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """List the runs below some folders, and what they reached.
+
+    Args:
+        folders: Where to look, at any depth [default: runs].
+        sort: name, when (newest first), or an accuracy, best first: knn, linear or few (the few-label probe).
+        json: Print a JSON list for programs instead of the table.
+    """
+    from couplings.cli.work.runs import list_runs
+
+    list_runs(folders, sort, as_json=json)
+
+
+@app.command
+def compare(*recipes: Path, options: CompareOptions = _COMPARE) -> int:
+    """Train with several losses, settings, data sets and seeds, and compare what the encoders are worth.
+
+    What is done already is left alone: the same command continues a comparison that was stopped.
+
+    Args:
+        recipes: YAML files of settings, such as those in recipes/, in place of --data; a table each.
+        options: See there.
+    """
+    say(f"couplings {__version__}: comparing. Ctrl-C stops; the same command (without --overwrite) goes on.")
+    from couplings.cli.work.compare import compare_command
+
+    return compare_command(recipes, options)
+
+
+@app.command
+def export(
+    run: Path,
+    *,
+    output: Path,
+    with_projector: Switch = False,
+    onnx: bool = True,
+    overwrite: Switch = False,
+) -> None:
+    """Write the encoder of a run on its own: safetensors with a config, and ONNX checked with onnxruntime.
+
+    Args:
+        run: The folder that `couplings train` wrote.
+        output: Folder of the export, new or empty.
+        with_projector: Write the projector too.
+        onnx: Write the ONNX file, which needs couplings[export].
+        overwrite: Replace an export that lies in the output folder.
+    """
+    say(f"couplings {__version__}: exporting the encoder of {run}.")
+    from couplings.cli.work.export import export_command
+
+    export_command(run, output, with_projector=with_projector, onnx=onnx, overwrite=overwrite)
+
+
+@app.command
+def embed(run: Path, *, output: Path, images: EmbedOptions = _EMBED, overwrite: Switch = False) -> None:
+    """Write the features of a data set, by default the run's own, with labels, class names and places.
+
+    Args:
+        run: The folder that `couplings train` wrote.
+        output: FILE.npz, or FILE.parquet, which needs couplings[parquet].
+        images: Which images.
+        overwrite: Replace the output file if it exists.
+    """
+    say(f"couplings {__version__}: embedding with {run}.")
+    from couplings.cli.work.export import embed_command
+
+    embed_command(run, output, images, overwrite=overwrite)
+
+
+@app.command
+def inspect(source: Path, *, output: Path = Path("runs/inspect"), options: InspectOptions = _INSPECT) -> None:
+    """See what drives learning: duplicates, false negatives, hubs, failing positives, collapse; one HTML page.
+
+    Args:
+        source: FILE.npz or FILE.parquet of embeddings, the folder of a run, or a folder of images with --encoder.
+        output: Folder of the page, the numbers and the tables; files of an earlier inspection are replaced, others
+            never.
+        options: See there.
+    """
+    say(f"couplings {__version__}: inspecting {source}.")
+    from couplings.cli.work.inspect import inspect_command
+
+    inspect_command(source, output, options)

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from couplings import __version__
-from couplings.cli.options import Whole
+from couplings.cli.options.words import Whole
 from couplings.system.display import say
 
 theory = App(

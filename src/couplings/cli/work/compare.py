@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from couplings.basics.words import one_line
-from couplings.cli.closing import close_comparison, close_demo
-from couplings.cli.compare import CompareOptions
-from couplings.cli.settings import merged, of_word
+from couplings.cli.options.compare import CompareOptions
+from couplings.cli.options.settings import merged, of_word
+from couplings.cli.work.closing import close_comparison, close_demo
 from couplings.compare.demo import DemoResult, demo, demo_plan
 from couplings.compare.plan import Comparison, Trial, first_seeds
 from couplings.compare.result import Result, block_of

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from couplings import __version__
-from couplings.cli.options import Whole
-from couplings.system.display import say
+from couplings.cli.options.words import Whole
 
 if TYPE_CHECKING:
-    from couplings.cli.settings import Setting
+    from couplings.cli.options.settings import Setting
 
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
 
@@ -64,7 +62,7 @@ class CompareOptions:
         Raises:
             ConfigError: a `--set` that is no setting.
         """
-        from couplings.cli.settings import given
+        from couplings.cli.options.settings import given
 
         flags = (
             ("--limit", "data.limit", self.limit),
@@ -72,21 +70,3 @@ class CompareOptions:
             ("--batch-size", "batch_size", self.batch_size),
         )
         return given(flags, self.set_)
-
-
-_DEFAULTS = CompareOptions()
-
-
-def compare(*recipes: Path, options: CompareOptions = _DEFAULTS) -> int:
-    """Train with several losses, settings, data sets and seeds, and compare what the encoders are worth.
-
-    What is done already is left alone: the same command continues a comparison that was stopped.
-
-    Args:
-        recipes: YAML files of settings, such as those in recipes/, in place of --data; a table each.
-        options: See there.
-    """
-    say(f"couplings {__version__}: comparing. Ctrl-C stops; the same command (without --overwrite) goes on.")
-    from couplings.cli.comparing import compare_command
-
-    return compare_command(recipes, options)

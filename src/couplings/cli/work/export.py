@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from couplings.cli.export import EmbedOptions, PartName
-from couplings.cli.settings import merged
+from couplings.cli.options.export import EmbedOptions, PartName
+from couplings.cli.options.settings import merged
 from couplings.system.display import bar, say
 from couplings.train.config import DataConfig, RunConfig, images_with, with_overrides
 from couplings.train.embed_file import Part, check_output, count, embed_dataset, write_embeddings

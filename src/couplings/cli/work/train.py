@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from couplings.cli.commands import images_of, measure_once
-from couplings.cli.settings import again, merged
-from couplings.cli.viewers import opened
+from couplings.cli.options.settings import again, merged
+from couplings.cli.options.viewers import opened
+from couplings.cli.work.evaluate import images_of, measure_once
 from couplings.system.display import TrainingDisplay, say
 from couplings.system.rank import first_process
 from couplings.train.config import RunConfig, with_overrides
@@ -19,7 +19,7 @@ from couplings.train.presets import preset
 from couplings.train.recipes import read_recipe
 
 if TYPE_CHECKING:
-    from couplings.cli.app import TrainOptions
+    from couplings.cli.options.train import TrainOptions
 
 
 class _Base(NamedTuple):

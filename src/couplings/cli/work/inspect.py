@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from couplings.basics.words import one_line
-from couplings.cli.inspect import InspectOptions, MapName
-from couplings.cli.settings import of_word
+from couplings.cli.options.inspect import InspectOptions, MapName
+from couplings.cli.options.settings import of_word
 from couplings.compare.variants import Variant, losses_named
 from couplings.inspection import Inspection, Level, Plane, Settings, Subject, advice, inspect
 from couplings.inspection.arrays import Keys, read_arrays

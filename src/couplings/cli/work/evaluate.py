@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from couplings.cli.closing import close_run
+from couplings.cli.work.closing import close_run
 from couplings.system.display import say
 from couplings.train.config import DataConfig, images_with
 from couplings.train.data import Dataset

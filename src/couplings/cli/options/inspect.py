@@ -9,9 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from couplings import __version__
-from couplings.cli.options import Whole
-from couplings.system.display import say
+from couplings.cli.options.words import Whole
 
 Switch = Annotated[bool, Parameter(negative=())]
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
@@ -79,21 +77,3 @@ class InspectOptions:
     thumbnails: str | None = None
     seed: Whole = 0
     atlas: Switch = False
-
-
-_DEFAULTS = InspectOptions()
-
-
-def inspect(source: Path, *, output: Path = Path("runs/inspect"), options: InspectOptions = _DEFAULTS) -> None:
-    """See what drives learning: duplicates, false negatives, hubs, failing positives, collapse; one HTML page.
-
-    Args:
-        source: FILE.npz or FILE.parquet of embeddings, the folder of a run, or a folder of images with --encoder.
-        output: Folder of the page, the numbers and the tables; files of an earlier inspection are replaced, others
-            never.
-        options: See there.
-    """
-    say(f"couplings {__version__}: inspecting {source}.")
-    from couplings.cli.inspecting import inspect_command
-
-    inspect_command(source, output, options)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from couplings.cli.runs import SortBy
+from couplings.cli.options.runs import SortBy
 from couplings.system.display import cell, console, duration, say, show
 from couplings.train.evaluate import Evaluation
 from couplings.train.runs import RunState, RunSummary, find_runs
