@@ -57,7 +57,7 @@ NAMES = set(KINDS)
 YIELDED = [
     (InfoNCE(), NAMES - {"target", "state-dict"}),
     (InfoNCE(learnable=True), NAMES - {"target"}),
-    (InfoNCE(normalize=False, gather=False), NAMES - {"target", "state-dict", "scale", "gather"}),
+    (InfoNCE(normalize=False, gather=False), NAMES - {"target", "state-dict", "scale", "gather", "pair-weights"}),
     (GCAINCE(), NAMES - {"keys", "negatives", "state-dict"}),
     (HCLOT(), NAMES - {"negatives", "target", "state-dict"}),
     (Alignment(), NAMES - {"ids", "labels", "keys", "negatives", "target", "state-dict"}),

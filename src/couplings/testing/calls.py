@@ -113,13 +113,20 @@ def _sides() -> dict[str, dict[str, Any]]:
     }
 
 
-def calls_of(loss: Loss) -> dict[str, Call]:
-    """The calls that a loss takes, by title: as its class says, and of what is left all that it does not refuse."""
-    always = {"domains": LABELS} if loss.takes_domains else {}
+def possible_calls(loss: Loss) -> dict[str, Call]:
+    """The calls that say something to a loss, by what its class declares; it may still refuse some."""
+    always = _needed(loss)
     made = {title: Call(title, noisy_views(count=count), always) for title, count in _VIEWS.items()}
     sides = {title: always | given for title, given in _sides().items() if _means(loss, title)}
-    made |= {title: Call(title, noisy_views(), given) for title, given in sides.items()}
-    return {title: call for title, call in made.items() if title == "two views" or _takes(loss, call)}
+    return made | {title: Call(title, noisy_views(), given) for title, given in sides.items()}
+
+
+def _needed(loss: Loss) -> dict[str, Any]:
+    """What must stand beside the views in every call."""
+    if loss.takes_domains:
+        return {"domains": LABELS}
+    attract = loss.labels_attract and not is_taken(loss, Call("", noisy_views()))
+    return {"labels": LABELS} if attract else {}
 
 
 def _means(loss: Loss, title: str) -> bool:
@@ -129,7 +136,7 @@ def _means(loss: Loss, title: str) -> bool:
     return loss.repels and not (title == "negatives" and loss.shares_columns)
 
 
-def _takes(loss: Loss, call: Call) -> bool:
+def is_taken(loss: Loss, call: Call) -> bool:
     """Whether a call is not refused; anything else that goes wrong is for the checks to say."""
     try:
         with torch.no_grad():

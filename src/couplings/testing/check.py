@@ -36,7 +36,7 @@ class Kind:
 
 
 def _takes(title: str) -> Callable[[Subject], bool]:
-    return lambda subject: title in subject.calls
+    return lambda subject: subject.takes(title)
 
 
 KINDS: dict[str, Kind] = {
@@ -52,7 +52,9 @@ KINDS: dict[str, Kind] = {
         "an autograd.Function whose backward is not differentiable and does not say so (once_differentiable)",
     ),
     "pair-weights": Kind(
-        derivatives.pair_weights, "value() reads batch.embeddings or the views, and not batch.scores(...) alone"
+        derivatives.pair_weights,
+        "value() reads batch.embeddings or the views, and not batch.scores(...) alone",
+        lambda subject: subject.loss.normalize,  # else costs move with the norms, too
     ),
     "refilled": Kind(derivatives.refilled, "an autograd.Function that keeps tensors on ctx, not by save_for_backward"),
     "permutation": Kind(symmetries.permutation, "samples that are told by their place, or masks made by index"),
@@ -82,7 +84,7 @@ KINDS: dict[str, Kind] = {
     "labels": Kind(
         sides.labels,
         "a mask other than batch.same, or labels_attract without batch.kin as what attracts",
-        lambda s: s.loss.repels,
+        lambda s: s.loss.repels and "labels" not in s.calls["two views"].sides,
     ),
     "keys": Kind(
         sides.keys, "columns beyond the batch are cut off, or a mask is made for the batch's alone", _takes("keys")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..losses.base import Loss, parameters_of
-from .calls import Call, calls_of
+from .calls import Call, is_taken, possible_calls
 from .processes import Processes
 
 LOW_TEMPERATURE = 0.01
@@ -52,8 +52,16 @@ class Subject:
 
     @cached_property
     def calls(self) -> dict[str, Call]:
-        """All calls that the loss takes."""
-        return calls_of(self.loss)
+        """All calls that the loss takes: what its class declares, and of that what it does not refuse."""
+        return {title: call for title, call in self._possible.items() if title == "two views" or self.takes(title)}
+
+    def takes(self, title: str) -> bool:
+        """Whether that is one of them."""
+        return title in self._possible and is_taken(self.loss, self._possible[title])
+
+    @cached_property
+    def _possible(self) -> dict[str, Call]:
+        return possible_calls(self.loss)
 
     def differentiated(self, call: Call) -> Callable[[Mapping[str, Tensor]], Tensor]:
         """The function of the embeddings whose derivative the gradient is at this call.
