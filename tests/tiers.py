@@ -33,8 +33,32 @@ representatives = by_default(name=REPRESENTATIVES)
 """For tests over losses by name."""
 
 
+FULL = (
+    "benchmarks/test_bench_cli.py",
+    "distributed/test_losses_over_processes.py",
+    "distributed/test_work_over_processes.py",
+    "losses/test_blocked.py",
+    "losses/test_blocked_weights.py",
+    "losses/test_growth.py",
+    "losses/test_random_calls.py",
+    "losses/test_refilled.py",
+    "losses/test_targets_blocked.py",
+    "theory/test_alignment_claims.py",
+    "theory/test_attraction_repulsion_claims.py",
+    "theory/test_linear_networks_claims.py",
+    "theory/test_minmax_claims.py",
+    "theory/test_relu_networks_claims.py",
+    "train/test_kill.py",
+    "train/test_processes.py",
+)
+"""Whole files that take long and repeat, in more cases, what others guard: tests/testing has every way of computing and
+two processes, tests/train/test_resume.py runs that stop, tests/theory/test_latent_claims.py a family's claims."""
+
+
 def choose(item: pytest.Item) -> None:
-    """Mark the item `full` if its nearest `by_default` leaves out one of its parameters."""
+    """Mark the item `full` if its file is, or its nearest `by_default` leaves out one of its parameters."""
+    if item.path.as_posix().endswith(FULL):
+        item.add_marker(pytest.mark.full)
     mark = item.get_closest_marker(by_default.name)
     if mark is None:
         return

@@ -183,11 +183,11 @@ def test_a_loss_gives_the_same_number_every_time(name: str) -> None:
 
 @every_loss
 def test_every_loss_documents_itself(name: str) -> None:
-    """One docstring: an equation, parameters with their ranges, cost, relations, source, an example that runs."""
+    """One docstring: an equation, parameters with their ranges, relations, source, an example that runs."""
     loss = CASES[name].loss
     text = inspect.getdoc(loss) or ""
     assert " = " in text.split("Args:")[0], "no equation before Args"
-    sections = [text.find(f"\n{section}:\n") for section in ("Args", "Relations", "Cost", "Source", "Example")]
+    sections = [text.find(f"\n{section}:\n") for section in ("Args", "Relations", "Source", "Example")]
     assert min(sections) > 0
     assert sections == sorted(sections)
     arguments = text[sections[0] : sections[1]]
